@@ -1,0 +1,208 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Application says what runs; with its own placement it is the short form of
+// an environment of the same name with one member.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=atapp,categories=atoll
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Clusters",type=integer,JSONPath=`.status.counts.placed`
+// +kubebuilder:printcolumn:name="In-Sync",type=integer,JSONPath=`.status.counts.inSync`
+// +kubebuilder:printcolumn:name="Healthy",type=integer,JSONPath=`.status.counts.healthy`
+// +kubebuilder:printcolumn:name="Synced",type=string,JSONPath=`.status.conditions[?(@.type=="Synced")].status`
+// +kubebuilder:printcolumn:name="Health",type=string,JSONPath=`.status.conditions[?(@.type=="Healthy")].status`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.revision`
+// +kubebuilder:printcolumn:name="As-Of",type=date,JSONPath=`.status.asOf`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 53 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="an application's name is a DNS label of at most 53 characters"
+type Application struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ApplicationSpec   `json:"spec"`
+	Status ApplicationStatus `json:"status,omitempty"`
+}
+
+// ApplicationSpec is the source, where it goes and how it is kept.
+type ApplicationSpec struct {
+	Source Source `json:"source"`
+	// Placement says where; absent means nowhere yet.
+	Placement *ApplicationPlacement `json:"placement,omitempty"`
+	// Namespace in the member for objects that name none; default: the
+	// application's name when the project may own it, else the project's name.
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	// Drift says what happens when someone else changes a delivered field.
+	Drift Drift `json:"drift,omitempty"`
+	// OnDelete says what happens to the objects when the application is
+	// deleted or leaves a cluster.
+	// +kubebuilder:validation:Enum=Orphan;Delete
+	// +kubebuilder:default=Orphan
+	OnDelete DeletionPolicy `json:"onDelete,omitempty"`
+	// Adopt takes over objects that exist already, without a restart.
+	Adopt bool `json:"adopt,omitempty"`
+	// LateBinding replaces ${atoll:cluster.…} and ${atoll:var.…} inside string
+	// values on each cluster; "$${atoll:" escapes.
+	LateBinding bool `json:"lateBinding,omitempty"`
+	// Variables are the values of ${atoll:var.NAME}.
+	// +kubebuilder:validation:MaxProperties=256
+	Variables map[string]string `json:"variables,omitempty"`
+	// Health adds rules for kinds whose health Kubernetes' conventions do not tell.
+	// +kubebuilder:validation:MaxItems=64
+	Health []HealthRule `json:"health,omitempty"`
+}
+
+// Source is where the manifests come from: exactly one of its fields.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.inline) != has(self.content)",message="give exactly one of inline and content"
+type Source struct {
+	// Inline is YAML of at most 256 KiB without Secret values.
+	// +kubebuilder:validation:MaxLength=262144
+	Inline string `json:"inline,omitempty"`
+	// Content is an upload made by `atoll deploy -f`.
+	Content *ContentSource `json:"content,omitempty"`
+}
+
+// ContentSource refers to content that the hub already stores.
+type ContentSource struct {
+	// Digest is "sha256:" and 64 hex digits.
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest string `json:"digest"`
+	// Origin tells people where it came from, such as a path.
+	// +kubebuilder:validation:MaxLength=1024
+	Origin string `json:"origin,omitempty"`
+}
+
+// ApplicationPlacement is a rule, or the name of one.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.ref) || (!has(self.names) && !has(self.clusters) && !has(self.where) && !has(self.count))",message="ref names a Placement; give it alone, or give the rule itself"
+type ApplicationPlacement struct {
+	PlacementRule `json:",inline"`
+	// Ref names a Placement.
+	// +kubebuilder:validation:MaxLength=253
+	Ref string `json:"ref,omitempty"`
+}
+
+// Drift is how changes by others are treated.
+type Drift struct {
+	// Mode Correct forces the delivered value back; Report only records it.
+	// +kubebuilder:validation:Enum=Correct;Report
+	// +kubebuilder:default=Correct
+	Mode DriftMode `json:"mode,omitempty"`
+	// Ignore lists fields that others may change.
+	// +kubebuilder:validation:MaxItems=128
+	Ignore []FieldRule `json:"ignore,omitempty"`
+	// Exact lists maps and lists in which additions by others are removed too;
+	// keys of *.kubernetes.io/ are never covered.
+	// +kubebuilder:validation:MaxItems=128
+	Exact []FieldRule `json:"exact,omitempty"`
+}
+
+// DriftMode is Correct or Report.
+type DriftMode string
+
+// The drift modes.
+const (
+	DriftCorrect DriftMode = "Correct"
+	DriftReport  DriftMode = "Report"
+)
+
+// DeletionPolicy is Orphan or Delete.
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	Orphan DeletionPolicy = "Orphan"
+	Delete DeletionPolicy = "Delete"
+)
+
+// FieldRule selects fields of objects; empty parts match everything.
+type FieldRule struct {
+	Group string `json:"group,omitempty"`
+	Kind  string `json:"kind,omitempty"`
+	Name  string `json:"name,omitempty"`
+	// Paths are dotted field paths with list elements in brackets by index,
+	// by key or "*": "spec.template.spec.containers[name=web].resources",
+	// "metadata.annotations[example.com/x]".
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Paths []string `json:"paths"`
+}
+
+// HealthRule tells the health of a kind by CEL over `object`.
+type HealthRule struct {
+	Group string `json:"group,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	Kind string `json:"kind"`
+	// Healthy and Degraded are CEL expressions; Degraded wins; neither true
+	// means Progressing.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Healthy string `json:"healthy"`
+	// +kubebuilder:validation:MaxLength=2048
+	Degraded string `json:"degraded,omitempty"`
+	// AssumeHealthy accepts silence as health for this kind.
+	AssumeHealthy bool `json:"assumeHealthy,omitempty"`
+}
+
+// ApplicationStatus summarises the fleet; the names behind the counts come
+// from the fleet API.
+type ApplicationStatus struct {
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Revision is the name of the Revision being delivered.
+	Revision string `json:"revision,omitempty"`
+	Counts   Counts `json:"counts,omitempty"`
+	// Exceptions names at most ten clusters that are not well, worst first.
+	// +kubebuilder:validation:MaxItems=10
+	Exceptions []Exception `json:"exceptions,omitempty"`
+	// AsOf is the age of the oldest report included.
+	AsOf *metav1.Time `json:"asOf,omitempty"`
+	// Clusters are the chosen clusters, sorted; written only on change.
+	// +listType=atomic
+	Clusters []string `json:"clusters,omitempty"`
+	// Withdrawing are clusters that have left the placement and whose agents
+	// have not confirmed it yet.
+	// +listType=atomic
+	Withdrawing []string `json:"withdrawing,omitempty"`
+}
+
+// Counts is a count per value of each axis over the placed clusters.
+type Counts struct {
+	Placed      int32 `json:"placed"`
+	InSync      int32 `json:"inSync"`
+	Progressing int32 `json:"progressing,omitempty"`
+	Drifted     int32 `json:"drifted,omitempty"`
+	Held        int32 `json:"held,omitempty"`
+	Failed      int32 `json:"failed,omitempty"`
+	// Healthy, HealthProgressing, Degraded and Unknown are the health axis.
+	Healthy           int32 `json:"healthy"`
+	HealthProgressing int32 `json:"healthProgressing,omitempty"`
+	Degraded          int32 `json:"degraded,omitempty"`
+	Unknown           int32 `json:"unknown,omitempty"`
+	// NotReported counts clusters without a report for the present entry.
+	NotReported int32 `json:"notReported,omitempty"`
+}
+
+// Exception is one cluster that is not in sync and healthy.
+type Exception struct {
+	Cluster string      `json:"cluster"`
+	Sync    string      `json:"sync,omitempty"`
+	Health  string      `json:"health,omitempty"`
+	Message string      `json:"message,omitempty"`
+	AsOf    metav1.Time `json:"asOf,omitempty"`
+}
+
+// ApplicationList is a list of Applications.
+//
+// +kubebuilder:object:root=true
+type ApplicationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Application `json:"items"`
+}

@@ -1,0 +1,40 @@
+package v1alpha1
+
+// Condition types shared by several kinds.
+const (
+	// ConditionAccepted is False when facts across objects forbid the object,
+	// for instance a residency wider than its project's.
+	ConditionAccepted = "Accepted"
+	// ConditionReady summarises the others for `kubectl wait`.
+	ConditionReady = "Ready"
+	// ConditionJoined is True once an agent has enrolled for the Cluster.
+	ConditionJoined = "Joined"
+	// ConditionPlaced is False when no cluster was chosen, with the reason.
+	ConditionPlaced = "Placed"
+	// ConditionSynced is True when every placed cluster reports InSync for the
+	// present revision.
+	ConditionSynced = "Synced"
+	// ConditionHealthy is True when every placed cluster reports Healthy for
+	// the present revision; silence is never health.
+	ConditionHealthy = "Healthy"
+)
+
+// Labels and annotations. Each is documented in docs/REFERENCE.md.
+const (
+	// LabelApplication names the owning Application on a Revision.
+	LabelApplication = "atoll.dev/application"
+	// AnnotationPauseUntil on an object or namespace of a member holds drift
+	// correction there until the RFC 3339 time, at most 24 h ahead.
+	AnnotationPauseUntil = "atoll.dev/pause-until"
+	// AnnotationAllowDeletion on an Application names the withheld deletion it
+	// releases: the digest that `atoll explain` prints.
+	AnnotationAllowDeletion = "atoll.dev/allow-deletion"
+	// AnnotationAcceptIncarnation on a Cluster lets its agent follow a hub
+	// that was restored or rebuilt; the value is that hub's incarnation.
+	AnnotationAcceptIncarnation = "atoll.dev/accept-incarnation"
+	// FinalizerWithdraw keeps an Application until its clusters let go of it.
+	FinalizerWithdraw = "atoll.dev/withdraw"
+)
+
+// SystemNamespace holds the hub's own records, and in a member the agent.
+const SystemNamespace = "atoll-system"

@@ -1,0 +1,88 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Project is a team's share of the fleet: one hub namespace of the same name,
+// the clusters it may use and what it may own there.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=atpr,categories=atoll
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Clusters",type=string,JSONPath=`.spec.clusters`
+// +kubebuilder:printcolumn:name="Namespaces",type=string,JSONPath=`.spec.namespaces`
+// +kubebuilder:printcolumn:name="Residency",type=string,JSONPath=`.spec.residency.jurisdictions`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 53 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="a project's name is a DNS label of at most 53 characters"
+type Project struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ProjectSpec   `json:"spec"`
+	Status ProjectStatus `json:"status,omitempty"`
+}
+
+// ProjectSpec bounds what the project's applications may do. The hub checks
+// the rendered output against it and every member enforces it again.
+type ProjectSpec struct {
+	// Clusters is a label selector (kubectl syntax) of the clusters it may
+	// use; empty means all.
+	// +kubebuilder:validation:MaxLength=1024
+	Clusters string `json:"clusters,omitempty"`
+	// Namespaces it may own in members: a name, or a prefix ending in "*".
+	// Empty means the project's own name and "NAME-*".
+	// +kubebuilder:validation:MaxItems=64
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Kinds are extra kinds allowed beyond namespaced ones.
+	// +kubebuilder:validation:MaxItems=64
+	Kinds []GroupKind `json:"kinds,omitempty"`
+	// Privileged applies with the agent's own account: cluster-scoped kinds
+	// and RBAC. Setting it needs the verb "escalate" on projects.atoll.dev.
+	Privileged bool `json:"privileged,omitempty"`
+	// Tenant matches Cluster.spec.tenant.
+	// +kubebuilder:validation:MaxLength=63
+	Tenant string `json:"tenant,omitempty"`
+	// Residency is a hard limit on where the project's work may run. Changing
+	// it needs the verb "classify" on projects.atoll.dev.
+	Residency *Residency `json:"residency,omitempty"`
+	// ForbidPause makes agents ignore atoll.dev/pause-until.
+	ForbidPause bool `json:"forbidPause,omitempty"`
+	// DeletionBudget is how many objects one sync may delete on one cluster
+	// before it holds; default 10.
+	// +kubebuilder:validation:Minimum=0
+	DeletionBudget *int32 `json:"deletionBudget,omitempty"`
+}
+
+// GroupKind names a kind; "*" stands for every kind of the group.
+type GroupKind struct {
+	// +kubebuilder:validation:MaxLength=253
+	Group string `json:"group,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Kind string `json:"kind"`
+}
+
+// Residency limits where work may run; a cluster must satisfy every given list.
+type Residency struct {
+	// +kubebuilder:validation:MaxItems=64
+	Jurisdictions []string `json:"jurisdictions,omitempty"`
+	// +kubebuilder:validation:MaxItems=256
+	Regions []string `json:"regions,omitempty"`
+}
+
+// ProjectStatus is what the hub made of the Project.
+type ProjectStatus struct {
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ProjectList is a list of Projects.
+//
+// +kubebuilder:object:root=true
+type ProjectList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Project `json:"items"`
+}

@@ -1,0 +1,48 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Revision is immutable content of an Application, recorded by the hub once
+// the content is durable. Its name is APPLICATION-DIGEST12.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=atrev,categories=atoll
+// +kubebuilder:printcolumn:name="Application",type=string,JSONPath=`.spec.application`
+// +kubebuilder:printcolumn:name="Objects",type=integer,JSONPath=`.spec.objects`
+// +kubebuilder:printcolumn:name="Bytes",type=integer,JSONPath=`.spec.bytes`
+// +kubebuilder:printcolumn:name="Digest",type=string,priority=1,JSONPath=`.spec.digest`
+// +kubebuilder:printcolumn:name="Origin",type=string,JSONPath=`.spec.origin`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Revision struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Revision never changes"
+	Spec RevisionSpec `json:"spec"`
+}
+
+// RevisionSpec names content by digest; it never holds it.
+type RevisionSpec struct {
+	Application string `json:"application"`
+	// Digest is of the rendered content: "sha256:" and 64 hex digits.
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest  string `json:"digest"`
+	Objects int32  `json:"objects"`
+	// Bytes is the size of the rendered content, uncompressed.
+	Bytes int64 `json:"bytes"`
+	// Secrets counts the Secrets whose values were split out.
+	Secrets int32  `json:"secrets,omitempty"`
+	Origin  string `json:"origin,omitempty"`
+	// Author is who changed the Application's source, as the hub authenticated it.
+	Author string `json:"author,omitempty"`
+}
+
+// RevisionList is a list of Revisions.
+//
+// +kubebuilder:object:root=true
+type RevisionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Revision `json:"items"`
+}
