@@ -1,0 +1,139 @@
+package desired
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"atoll.dev/atoll/api/v1alpha1"
+)
+
+// DefaultDeletionBudget is how many objects one sync may delete on one cluster.
+const DefaultDeletionBudget = 10
+
+// Build is the entry of an application on one cluster. It is a pure function
+// of the objects, so `explain` shows what the hub sends.
+func Build(app *v1alpha1.Application, project *v1alpha1.Project, cluster *v1alpha1.Cluster, content Digest) Entry {
+	e := Entry{
+		Key:           Key{Project: app.Namespace, Application: app.Name},
+		UID:           string(app.UID),
+		Generation:    app.Generation,
+		Revision:      RevisionName(app.Name, content),
+		Content:       content,
+		Namespace:     MemberNamespace(app, project),
+		Policy:        BuildPolicy(app, project),
+		AllowDeletion: app.Annotations[v1alpha1.AnnotationAllowDeletion],
+	}
+	if app.Spec.LateBinding {
+		e.Bindings = Bindings(app, cluster)
+	}
+	return e
+}
+
+// Withdraw is e with the request to let go.
+func Withdraw(e Entry) Entry {
+	e.Withdrawn = true
+	return e
+}
+
+// RevisionName is the name of the Revision of that content.
+func RevisionName(app string, content Digest) string {
+	return app + "-" + content.Short()
+}
+
+// BuildPolicy joins what the application asks with what its project allows.
+func BuildPolicy(app *v1alpha1.Application, project *v1alpha1.Project) Policy {
+	budget := int32(DefaultDeletionBudget)
+	if project.Spec.DeletionBudget != nil {
+		budget = *project.Spec.DeletionBudget
+	}
+	return Policy{
+		DriftMode:      orDefault(app.Spec.Drift.Mode, v1alpha1.DriftCorrect),
+		Ignore:         app.Spec.Drift.Ignore,
+		Exact:          app.Spec.Drift.Exact,
+		Adopt:          app.Spec.Adopt,
+		OnDelete:       orDefault(app.Spec.OnDelete, v1alpha1.Orphan),
+		Health:         app.Spec.Health,
+		Privileged:     project.Spec.Privileged,
+		Namespaces:     Namespaces(project),
+		Kinds:          project.Spec.Kinds,
+		ForbidPause:    project.Spec.ForbidPause,
+		DeletionBudget: budget,
+	}
+}
+
+// Namespaces are the patterns that the project may own in members.
+func Namespaces(project *v1alpha1.Project) []string {
+	if len(project.Spec.Namespaces) > 0 {
+		return project.Spec.Namespaces
+	}
+	return []string{project.Name, project.Name + "-*"}
+}
+
+// MemberNamespace is where namespaced objects go that name none: the
+// application's own choice, else its name if the project may own that, else
+// the project's first namespace.
+func MemberNamespace(app *v1alpha1.Application, project *v1alpha1.Project) string {
+	if app.Spec.Namespace != "" {
+		return app.Spec.Namespace
+	}
+	patterns := Namespaces(project)
+	if MatchNamespace(patterns, app.Name) {
+		return app.Name
+	}
+	for _, p := range patterns {
+		if !strings.HasSuffix(p, "*") {
+			return p
+		}
+	}
+	if prefix := strings.TrimSuffix(patterns[0], "*"); prefix != "" {
+		return prefix + app.Name
+	}
+	return app.Name
+}
+
+// MatchNamespace reports whether one of the patterns covers ns; a trailing "*"
+// matches any rest.
+func MatchNamespace(patterns []string, ns string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if prefix, ok := strings.CutSuffix(p, "*"); ok {
+			return strings.HasPrefix(ns, prefix)
+		}
+		return p == ns
+	})
+}
+
+// Bindings are the values of ${atoll:cluster.…} and ${atoll:var.…} on a cluster.
+func Bindings(app *v1alpha1.Application, cluster *v1alpha1.Cluster) map[string]string {
+	b := map[string]string{
+		"cluster.name":         cluster.Name,
+		"cluster.provider":     cluster.Spec.Provider,
+		"cluster.region":       cluster.Spec.Region,
+		"cluster.account":      cluster.Spec.Account,
+		"cluster.jurisdiction": cluster.Spec.Jurisdiction,
+		"cluster.tenant":       cluster.Spec.Tenant,
+	}
+	for k, v := range cluster.Labels {
+		b["cluster.label."+k] = v
+	}
+	for k, v := range app.Spec.Variables {
+		b["var."+k] = v
+	}
+	return b
+}
+
+// Describe is one line for people: what the entry asks for.
+func (e Entry) Describe() string {
+	verb := "run"
+	if e.Withdrawn {
+		verb = "let go of"
+	}
+	return fmt.Sprintf("%s %s at %s", verb, e.Key, e.Revision)
+}
+
+func orDefault[T ~string](v, fallback T) T {
+	if v == "" {
+		return fallback
+	}
+	return v
+}

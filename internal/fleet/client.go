@@ -1,0 +1,131 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"atoll.dev/atoll/internal/explain"
+)
+
+// Client calls the fleet API of a hub.
+type Client struct {
+	http *http.Client
+	base *url.URL
+}
+
+// NewClient uses the same kubeconfig as kubectl would.
+func NewClient(cfg *rest.Config) (*Client, error) {
+	h, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the hub: %w", err)
+	}
+	base, _, err := rest.DefaultServerUrlFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the hub: %w", err)
+	}
+	return &Client{http: h, base: base}, nil
+}
+
+// Overview is the whole fleet on one screen.
+func (c *Client) Overview(ctx context.Context) (*Overview, error) {
+	return call[Overview](ctx, c, http.MethodGet, "/overview", nil)
+}
+
+// ApplicationClusters is the application on each of its clusters.
+func (c *Client) ApplicationClusters(ctx context.Context, project, app string) (*ApplicationClusters, error) {
+	return call[ApplicationClusters](ctx, c, http.MethodGet, application(project, app, "clusters", ""), nil)
+}
+
+// Explain is the chain from source to health; cluster may be empty.
+func (c *Client) Explain(ctx context.Context, project, app, cluster string) (*explain.Chain, error) {
+	return call[explain.Chain](ctx, c, http.MethodGet, application(project, app, "explain", cluster), nil)
+}
+
+// Objects is the tree of delivered objects; cluster may be empty.
+func (c *Client) Objects(ctx context.Context, project, app, cluster string) (*ApplicationObjects, error) {
+	return call[ApplicationObjects](ctx, c, http.MethodGet, application(project, app, "objects", cluster), nil)
+}
+
+// Diff compares what is asked with what is live; cluster may be empty.
+func (c *Client) Diff(ctx context.Context, project, app, cluster string) (*ApplicationDiff, error) {
+	return call[ApplicationDiff](ctx, c, http.MethodGet, application(project, app, "diff", cluster), nil)
+}
+
+// Events is what happened to the application, newest last.
+func (c *Client) Events(ctx context.Context, project, app string) (*ApplicationEvents, error) {
+	return call[ApplicationEvents](ctx, c, http.MethodGet, application(project, app, "events", ""), nil)
+}
+
+// Report is everything the hub holds from one cluster.
+func (c *Client) Report(ctx context.Context, cluster string) (*ClusterReport, error) {
+	return call[ClusterReport](ctx, c, http.MethodGet, "/clusters/"+url.PathEscape(cluster)+"/report", nil)
+}
+
+// Upload stores content in a project.
+func (c *Client) Upload(ctx context.Context, project string, u Upload) (*Receipt, error) {
+	return call[Receipt](ctx, c, http.MethodPost, "/namespaces/"+url.PathEscape(project)+"/contents", u)
+}
+
+// Join asks for a token for one cluster.
+func (c *Client) Join(ctx context.Context, cluster string, r JoinRequest) (*JoinTicket, error) {
+	return call[JoinTicket](ctx, c, http.MethodPost, "/clusters/"+url.PathEscape(cluster)+"/join", r)
+}
+
+func application(project, app, what, cluster string) string {
+	path := "/namespaces/" + url.PathEscape(project) + "/applications/" + url.PathEscape(app) + "/" + what
+	if cluster != "" {
+		path += "?cluster=" + url.QueryEscape(cluster)
+	}
+	return path
+}
+
+func call[T any](ctx context.Context, c *Client, method, path string, body any) (*T, error) {
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		payload = bytes.NewReader(data)
+	}
+	target := c.base.JoinPath(Path).String() + path
+	req, err := http.NewRequestWithContext(ctx, method, target, payload)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the hub: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return nil, refusal(resp)
+	}
+	out := new(T)
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return nil, fmt.Errorf("read the hub's answer: %w", err)
+	}
+	return out, nil
+}
+
+// refusal keeps the hub's own Status, so that apierrors.IsForbidden and its
+// siblings work on it.
+func refusal(resp *http.Response) error {
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	status := metav1.Status{}
+	if json.Unmarshal(data, &status) == nil && status.Kind == "Status" {
+		return apierrors.FromObject(&status)
+	}
+	return fmt.Errorf("the hub answered %s: %s", resp.Status, bytes.TrimSpace(data))
+}
