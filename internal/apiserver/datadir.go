@@ -1,0 +1,134 @@
+package apiserver
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"atoll.dev/atoll/internal/apiserver/pki"
+)
+
+// dataDir names the files below Options.DataDir.
+type dataDir string
+
+func (d dataDir) path(elements ...string) string {
+	return filepath.Join(append([]string{string(d)}, elements...)...)
+}
+
+func (d dataDir) pki(name string) string      { return d.path("pki", name) }
+func (d dataDir) adminKubeconfig() string     { return d.path("admin.kubeconfig") }
+func (d dataDir) authenticationFile() string  { return d.path("authentication.yaml") }
+func (d dataDir) secretsKeyFile() string      { return d.pki("secrets.key") }
+func (d dataDir) serviceAccountsFile() string { return d.pki("service-accounts.key") }
+
+// servingLifetime and adminLifetime are renewed when less than renewBefore is left.
+const (
+	servingLifetime = 365 * 24 * time.Hour
+	adminLifetime   = 365 * 24 * time.Hour
+	renewBefore     = 30 * 24 * time.Hour
+)
+
+// lock takes the directory for this process. The lock lives in the kernel, so
+// a killed hub leaves none behind.
+func (d dataDir) lock() (*os.File, error) {
+	for _, dir := range []string{d.path(), d.path("pki")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	if err := os.Chmod(d.path("pki"), 0o700); err != nil {
+		return nil, fmt.Errorf("close the key directory to others: %w", err)
+	}
+	file, err := os.OpenFile(d.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of %s: %w", d, err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := os.ReadFile(file.Name())
+		file.Close() //nolint:errcheck // Nothing was written.
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data directory %s is in use by another hub (process %s); stop it, or choose another directory",
+				d, strings.TrimSpace(string(holder)))
+		}
+		return nil, fmt.Errorf("lock %s: %w", d, err)
+	}
+	err = errors.Join(file.Truncate(0), writeAtStart(file, fmt.Sprintln(os.Getpid())))
+	if err != nil {
+		file.Close() //nolint:errcheck // The first error says why.
+		return nil, fmt.Errorf("write the lock of %s: %w", d, err)
+	}
+	return file, nil
+}
+
+func writeAtStart(file *os.File, text string) error {
+	_, err := file.WriteAt([]byte(text), 0)
+	return err
+}
+
+// ensureServingPair keeps the API's serving certificate good for hosts.
+func (d dataDir) ensureServingPair(authority *pki.Authority, hosts []string) error {
+	leaf := pki.Leaf{CommonName: "atoll-hub", Hosts: hosts, Lifetime: servingLifetime}
+	_, err := authority.EnsureLeaf(d.pki("apiserver.crt"), d.pki("apiserver.key"), leaf, renewBefore)
+	return err
+}
+
+// ensureSecretsKey keeps the configuration, with its key, that encrypts
+// Secrets at rest. It is Kubernetes' own format, so keys rotate as its
+// documentation says: add one in front, restart, rewrite the Secrets.
+// It is outside the store: a copy of the store alone gives no Secret away.
+func (d dataDir) ensureSecretsKey() error {
+	if _, err := os.Stat(d.secretsKeyFile()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return fmt.Errorf("make the key for Secrets: %w", err)
+	}
+	return pki.WriteFile(d.secretsKeyFile(), fmt.Appendf(nil, secretsConfiguration, base64.StdEncoding.EncodeToString(key)))
+}
+
+// identity comes last, so that Secrets written before encryption stay readable.
+const secretsConfiguration = `apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - secretbox:
+      keys:
+      - name: key1
+        secret: %s
+  - identity: {}
+`
+
+// authenticationConfiguration lets callers without a credential ask for the
+// server's health and nothing else; everything else answers them 401.
+const authenticationConfiguration = `apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+anonymous:
+  enabled: true
+  conditions:
+  - path: /livez
+  - path: /readyz
+  - path: /healthz
+`
+
+// ensureKeys makes what is missing of the hub's keys and returns its authority.
+func (d dataDir) ensureKeys(hosts []string) (*pki.Authority, error) {
+	authority, err := pki.OpenAuthority(d.path("pki"), "ca", "atoll-hub-ca")
+	if err != nil {
+		return nil, err
+	}
+	return authority, errors.Join(
+		d.ensureServingPair(authority, hosts),
+		pki.EnsureKey(d.serviceAccountsFile()),
+		d.ensureSecretsKey(),
+		pki.WriteFile(d.authenticationFile(), []byte(authenticationConfiguration)),
+	)
+}

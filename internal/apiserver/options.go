@@ -1,0 +1,104 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+)
+
+// Options says where the control plane keeps its state and what it serves
+// beside the generic Kubernetes API.
+type Options struct {
+	// DataDir holds the store, the keys and the admin kubeconfig. Only one
+	// process at a time may use it.
+	DataDir string
+	// Listen is the address of the API, host:port; port 0 takes a free one.
+	Listen string
+	// PublicAddresses are further hosts, or host:port, under which clients reach
+	// the API; the serving certificate names them.
+	PublicAddresses []string
+	// Etcd names an external store; without servers an embedded one is run.
+	Etcd ExternalEtcd
+	// CRDs are installed, and updated, before Start returns.
+	CRDs []*apiextensionsv1.CustomResourceDefinition
+	// Validators judge writes in process, in order, after all mutation.
+	Validators []Validator
+	// APIs are group versions served by handlers instead of by the store.
+	APIs []API
+	// Handlers serve further paths. A path that ends in a slash takes everything
+	// below it. They run behind the same authentication and authorization.
+	Handlers map[string]http.Handler
+	// DeferControllers leaves the built-in controllers to the caller, who elects
+	// a leader among several hubs and calls RunControllers there.
+	DeferControllers bool
+	// Log takes what Kubernetes and etcd say about themselves; nil discards it.
+	// It is one for the process: the last Start decides.
+	Log io.Writer
+}
+
+// ExternalEtcd is an etcd that someone else runs.
+type ExternalEtcd struct {
+	Servers                   []string
+	CAFile, CertFile, KeyFile string
+}
+
+// Handler of an API or path finds the caller with
+// k8s.io/apiserver/pkg/endpoints/request.UserFrom(r.Context()).
+
+func (o *Options) external() bool { return len(o.Etcd.Servers) > 0 }
+
+func (o *Options) validate() error {
+	if o.DataDir == "" {
+		return errors.New("the hub needs a data directory")
+	}
+	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
+		return fmt.Errorf("listen address %q is not host:port: %w", o.Listen, err)
+	}
+	for _, api := range o.APIs {
+		if err := api.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen opens the API's port, so that a port in use is the first thing said.
+func (o *Options) listen(ctx context.Context) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the API on %s: %w", o.Listen, err)
+	}
+	return listener, nil
+}
+
+// hosts lists every name and address that the serving certificate must carry.
+func (o *Options) hosts() []string {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	for _, address := range append([]string{o.Listen}, o.PublicAddresses...) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			host = address
+		}
+		// An unspecified address is where to listen, not a name to be reached by.
+		if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+			hosts = append(hosts, host)
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// clientAddress is where clients on this machine reach a listener.
+func clientAddress(listener net.Listener) string {
+	address := listener.Addr().(*net.TCPAddr)
+	if address.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", fmt.Sprint(address.Port))
+	}
+	return address.String()
+}
