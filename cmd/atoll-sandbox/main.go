@@ -1,15 +1,18 @@
+// Atoll-sandbox runs real Kubernetes clusters on this machine, without
+// containers. It is also each of the servers that they consist of.
 package main
 
 import (
-	_ "go.etcd.io/etcd/server/v3/embed"
-	_ "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	_ "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	_ "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	_ "k8s.io/kubernetes/pkg/controlplane/apiserver"
-	_ "sigs.k8s.io/kwok/pkg/kwok/cmd"
-	_ "sigs.k8s.io/controller-runtime"
-	_ "github.com/fluxcd/cli-utils/pkg/kstatus/status"
-	_ "github.com/hashicorp/yamux"
+	"os"
+
+	"atoll.dev/atoll/internal/sandbox/command"
+	"atoll.dev/atoll/internal/sandbox/component"
 )
 
-func main() {}
+func main() {
+	// Before anything else is set up: five clusters are 25 such processes.
+	if len(os.Args) > 1 && os.Args[1] == "component" {
+		os.Exit(component.Main(os.Args[2:]))
+	}
+	os.Exit(command.Main(os.Args[1:], os.Stdout, os.Stderr))
+}

@@ -1,0 +1,100 @@
+package component
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/kwok/pkg/kwok/controllers"
+	"sigs.k8s.io/kwok/pkg/utils/client"
+	"sigs.k8s.io/kwok/pkg/utils/gotpl"
+
+	"atoll.dev/atoll/internal/sandbox"
+)
+
+// kubeletID holds every node's lease. It is the same for each run, so that a
+// restarted kwok takes its nodes back at once instead of when the leases of
+// its former self expire.
+const kubeletID = "atoll-sandbox"
+
+// runKwok creates the nodes and storage classes of a cluster and plays the
+// kubelets and the volume driver.
+func runKwok(ctx context.Context, args []string) error {
+	flags := pflag.NewFlagSet(sandbox.Kwok, pflag.ContinueOnError)
+	kubeconfig := flags.String("kubeconfig", "", "how to reach the cluster")
+	statePath := flags.String("state", "", "the cluster's state.json")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	state, err := sandbox.ReadState(*statePath)
+	if err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	if err != nil {
+		return fmt.Errorf("read kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	typed, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return populate(ctx, typed, state) })
+	group.Go(func() error { return playKubelets(ctx, *kubeconfig, typed, state) })
+	group.Go(func() error { return provisionVolumes(ctx, typed) })
+	return group.Wait()
+}
+
+func playKubelets(ctx context.Context, kubeconfig string, typed kubernetes.Interface, state sandbox.State) error {
+	stages, err := loadStages()
+	if err != nil {
+		return err
+	}
+	addresses, err := newPodAddresses(ctx, typed, state)
+	if err != nil {
+		return err
+	}
+	clients, err := client.NewClientset("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	dynamic, err := clients.ToDynamicClient()
+	if err != nil {
+		return err
+	}
+	mapper, err := clients.ToRESTMapper()
+	if err != nil {
+		return err
+	}
+	controller, err := controllers.NewController(controllers.Config{
+		Clock:                     clock.RealClock{},
+		DynamicClient:             dynamic,
+		RESTMapper:                mapper,
+		TypedClient:               typed,
+		ManageAllNodes:            true,
+		CIDR:                      state.PodCIDR(),
+		NodeIP:                    "127.0.0.1",
+		NodePort:                  state.Ports.Kubelet,
+		LocalStages:               stages,
+		PodPlayStageParallelism:   8,
+		NodePlayStageParallelism:  4,
+		NodeLeaseDurationSeconds:  40,
+		NodeLeaseParallelism:      4,
+		PodsOnNodeSyncParallelism: 2,
+		ID:                        kubeletID,
+		FuncMap:                   gotpl.FuncMap{"PodIPsWith": addresses.forPod},
+	})
+	if err != nil {
+		return fmt.Errorf("configure kwok: %w", err)
+	}
+	if err := controller.Start(ctx); err != nil {
+		return fmt.Errorf("start kwok: %w", err)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}

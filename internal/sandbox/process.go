@@ -1,0 +1,145 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process identifies one process for as long as the machine is up: a process
+// id may be given out again, but never with the same start time.
+type Process struct {
+	PID int `json:"pid"`
+	// StartTicks is the start time in clock ticks since boot, field 22 of
+	// proc(5)'s /proc/PID/stat.
+	StartTicks uint64 `json:"startTicks"`
+	// BootID distinguishes this boot's clock from another's.
+	BootID string `json:"bootID"`
+}
+
+// LifelineVariable names, for a component, the inherited descriptor of a pipe
+// whose end means that its owner is gone and it must go too.
+const LifelineVariable = "ATOLL_SANDBOX_LIFELINE"
+
+// LifelineRemoveVariable names a directory that the component removes when
+// its lifeline ends: what a test that was killed can no longer clean up.
+const LifelineRemoveVariable = "ATOLL_SANDBOX_LIFELINE_REMOVE"
+
+// command is a child process to start.
+type command struct {
+	path, log string
+	args      []string
+	env       []string
+	// lifeline is the read end of the owner's pipe, or nil for a child that
+	// outlives whoever started it.
+	lifeline *os.File
+}
+
+// spawn starts a child in a session of its own, so that Ctrl-C in the shell
+// that ran `up` does not end the clusters with it.
+func spawn(c command) (Process, <-chan struct{}, error) {
+	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return Process{}, nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(c.path, c.args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if c.lifeline != nil {
+		cmd.ExtraFiles = []*os.File{c.lifeline}
+		cmd.Env = append(cmd.Env, LifelineVariable+"=3")
+	}
+	if err := cmd.Start(); err != nil {
+		return Process{}, nil, err
+	}
+	p, err := processOf(cmd.Process.Pid)
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait() // reaps it; how it ended is in its log
+		close(ended)
+	}()
+	return p, ended, err
+}
+
+func processOf(pid int) (Process, error) {
+	_, ticks, err := procStat(pid)
+	if err != nil {
+		return Process{}, fmt.Errorf("identify process %d: %w", pid, err)
+	}
+	boot, err := bootID()
+	return Process{PID: pid, StartTicks: ticks, BootID: boot}, err
+}
+
+func bootID() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(data)), err
+}
+
+// procStat returns a process's state letter and start time.
+func procStat(pid int) (state byte, ticks uint64, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	return parseStat(data)
+}
+
+// parseStat reads proc(5)'s stat line. The command name, in parentheses, may
+// hold anything, even parentheses, so fields are counted from the last one.
+func parseStat(data []byte) (state byte, ticks uint64, err error) {
+	end := bytes.LastIndexByte(data, ')')
+	fields := strings.Fields(string(data[end+1:]))
+	if end < 0 || len(fields) < 20 {
+		return 0, 0, errors.New("malformed stat line")
+	}
+	ticks, err = strconv.ParseUint(fields[19], 10, 64)
+	return fields[0][0], ticks, err
+}
+
+// Alive says whether that very process still runs. A zombie does not.
+func (p Process) Alive() bool {
+	if p.PID <= 0 {
+		return false
+	}
+	state, ticks, err := procStat(p.PID)
+	if err != nil || ticks != p.StartTicks || state == 'Z' || state == 'X' {
+		return false
+	}
+	boot, err := bootID()
+	return err == nil && boot == p.BootID
+}
+
+// kill ends the process at once and waits until it is gone. Nothing is lost
+// by the haste: what etcd has acknowledged is in the kernel's page cache.
+func (p Process) kill() error {
+	// The descriptor pins the process, so that the check and the signal are
+	// about the same one even if the id is given out again in between.
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if err != nil {
+		return nil // ESRCH: it has ended
+	}
+	defer unix.Close(fd)
+	if !p.Alive() {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("end process %d: %w", p.PID, err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); p.Alive(); {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("process %d did not end within 10s of SIGKILL", p.PID)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return nil
+}

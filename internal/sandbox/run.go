@@ -1,0 +1,152 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// StartTimeout bounds how long a cluster may take to become ready: it is far
+// beyond the few seconds of an idle machine, for the sake of busy ones.
+const StartTimeout = 3 * time.Minute
+
+// run starts the components that are dead and waits until the cluster is
+// ready. The order saves work, not correctness: a component that finds its
+// server missing would only retry.
+func (c *Cluster) run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
+	defer cancel()
+	probe, err := newProbe(c)
+	if err != nil {
+		return err
+	}
+	stages := []struct {
+		components []string
+		ready      func(context.Context) error
+	}{
+		{[]string{Etcd}, probe.etcdListens},
+		{[]string{APIServer}, probe.apiServerReady},
+		{[]string{ControllerManager, Scheduler, Kwok}, probe.clusterReady},
+	}
+	for _, stage := range stages {
+		if err := c.startAll(stage.components); err != nil {
+			return err
+		}
+		if err := c.await(ctx, stage.ready); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) startAll(components []string) error {
+	var group errgroup.Group
+	for _, component := range components {
+		group.Go(func() error { return c.start(component) })
+	}
+	return group.Wait()
+}
+
+func (c *Cluster) start(component string) error {
+	if c.Running(component) {
+		return nil
+	}
+	binary, err := findBinary()
+	if err != nil {
+		return err
+	}
+	child := command{
+		path: binary,
+		log:  c.logPath(component),
+		args: append([]string{"component", component, "--"}, c.arguments(component)...),
+		// Twice the collections for about two thirds of the memory: five
+		// clusters must fit on a laptop.
+		env: []string{"GOGC=50"},
+	}
+	if l := c.fleet.lifeline; l != nil {
+		child.lifeline = l.read
+		if component == Etcd { // one of them is enough
+			child.env = append(child.env, LifelineRemoveVariable+"="+c.fleet.dir)
+		}
+	}
+	process, ended, err := spawn(child)
+	if err != nil {
+		return fmt.Errorf("start %s of cluster %s: %w", component, c.Name(), err)
+	}
+	return c.record(component, process, ended)
+}
+
+func (c *Cluster) record(component string, process Process, ended <-chan struct{}) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Processes == nil {
+		c.state.Processes = map[string]Process{}
+	}
+	c.state.Processes[component] = process
+	c.ended[component] = ended
+	return writeState(c.path("state.json"), c.state)
+}
+
+// errNotYet is what a probe returns to be asked again.
+var errNotYet = errors.New("not ready yet")
+
+// await asks until ready says yes, a component has died, or time is up.
+func (c *Cluster) await(ctx context.Context, ready func(context.Context) error) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		last := ready(ctx)
+		if last == nil {
+			return nil
+		}
+		if dead := c.firstDead(); dead != "" {
+			return fmt.Errorf("cluster %s: %s ended: %s (log: %s)", c.Name(), dead, c.lastWords(dead), c.logPath(dead))
+		}
+		if !errors.Is(last, errNotYet) {
+			return fmt.Errorf("cluster %s: %w", c.Name(), last)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cluster %s is not ready (logs: %s): %w: %w", c.Name(), c.path("logs"), last, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// firstDead is a component that this run started and that has ended since.
+func (c *Cluster) firstDead() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, component := range Components {
+		select {
+		case <-c.ended[component]:
+			return component
+		default: // also when it is not ours: a nil channel never yields
+		}
+	}
+	return ""
+}
+
+func (c *Cluster) logPath(component string) string { return c.path("logs", component+".log") }
+
+// lastWords is the last line of a component's log.
+func (c *Cluster) lastWords(component string) string {
+	file, err := os.Open(c.logPath(component))
+	if err != nil {
+		return err.Error()
+	}
+	defer file.Close()
+	const tail = 4096
+	if info, err := file.Stat(); err == nil && info.Size() > tail {
+		file.Seek(-tail, io.SeekEnd)
+	}
+	data, _ := io.ReadAll(file)
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return lines[len(lines)-1]
+}

@@ -1,0 +1,119 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxClusters is bounded by the second byte of the address ranges: pods take
+// 10.16 to 10.127, services 10.128 to 10.239, nodes 127.16 to 127.127.
+const maxClusters = 112
+
+// State is what is recorded of one cluster, in its state.json. The simulated
+// kubelets read it too.
+type State struct {
+	Spec ClusterSpec `json:"spec"`
+	// Index is unique in a fleet; the address ranges derive from it.
+	Index     int                `json:"index"`
+	Ports     Ports              `json:"ports"`
+	Created   time.Time          `json:"created"`
+	Processes map[string]Process `json:"processes,omitempty"`
+}
+
+// Ports are a cluster's TCP ports, chosen once and kept.
+type Ports struct {
+	APIServer int `json:"apiServer"`
+	Etcd      int `json:"etcd"`
+	EtcdPeer  int `json:"etcdPeer"`
+	Kubelet   int `json:"kubelet"`
+}
+
+// PodCIDR is the range that pod addresses come from.
+func (s State) PodCIDR() string { return fmt.Sprintf("10.%d.0.0/16", 16+s.Index) }
+
+// ServiceCIDR is the range that cluster IPs come from.
+func (s State) ServiceCIDR() string { return fmt.Sprintf("10.%d.0.0/16", 128+s.Index) }
+
+// Server is the URL of the cluster's API.
+func (s State) Server() string { return fmt.Sprintf("https://127.0.0.1:%d", s.Ports.APIServer) }
+
+// NodeIP is the loopback address of node n, counted from 0.
+func (s State) NodeIP(n int) string {
+	return fmt.Sprintf("127.%d.%d.%d", 16+s.Index, (n+1)/250, (n+1)%250+1)
+}
+
+// ReadState reads a state.json. The error is fs.ErrNotExist when there is none.
+func ReadState(path string) (State, error) {
+	var s State
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("read %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// writeState replaces the file in one step: a reader never sees half of it.
+func writeState(path string, s State) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replaceFile(path, append(data, '\n'))
+}
+
+func replaceFile(path string, data []byte) error {
+	temp := path + ".new"
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// lock keeps two commands from changing the same fleet at once. The kernel
+// drops it with the process, so nothing stale can remain.
+func (f *Fleet) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create sandbox directory: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(f.dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock sandbox %s: %w", f.dir, err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock sandbox %s: %w", f.dir, err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// states returns the recorded clusters, by name order of their folders.
+func (f *Fleet) states() ([]State, error) {
+	entries, err := os.ReadDir(f.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list sandbox %s: %w", f.dir, err)
+	}
+	var states []State
+	for _, entry := range entries {
+		s, err := ReadState(filepath.Join(f.dir, entry.Name(), "state.json"))
+		switch {
+		case err == nil:
+			states = append(states, s)
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR):
+			return nil, err
+		}
+	}
+	return states, nil
+}
