@@ -1,0 +1,151 @@
+package apiserver
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+func startSecond(t *testing.T, options Options) *Server {
+	t.Helper()
+	options.Log = io.Discard
+	s, err := Start(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return s
+}
+
+// A name this long leaves no room for a Unix socket below it.
+func longDir(t *testing.T) string {
+	return filepath.Join(t.TempDir(), strings.Repeat("long-", 20))
+}
+
+func TestRestartKeepsObjectsKeysAndTheAdminsKubeconfig(t *testing.T) {
+	options := Options{DataDir: longDir(t), Listen: freeAddress(t), CRDs: []*apiextensionsv1.CustomResourceDefinition{ringCRD()}}
+	first := startSecond(t, options)
+	client := clientOf(t, first)
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("kept"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	definition := rawStore(t, first)["/registry/apiextensions.k8s.io/customresourcedefinitions/rings.test.atoll.dev"]
+	kubeconfig := readFile(t, first.AdminKubeconfig())
+	if err := first.Stop(); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+
+	second := startSecond(t, options)
+	if _, err := clientOf(t, second).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
+		t.Errorf("after the restart: %v", err)
+	}
+	// The client from before still works: same authority, same address.
+	if _, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
+		t.Errorf("with the old client: %v", err)
+	}
+	if readFile(t, second.AdminKubeconfig()) != kubeconfig {
+		t.Error("the restart issued another admin certificate")
+	}
+	if rawStore(t, second)["/registry/apiextensions.k8s.io/customresourcedefinitions/rings.test.atoll.dev"] != definition {
+		t.Error("the restart wrote an unchanged definition again")
+	}
+}
+
+func TestSecondHubOnTheSameDirectoryIsRefused(t *testing.T) {
+	dir := filepath.Dir(hub.AdminKubeconfig())
+	_, err := Start(t.Context(), Options{DataDir: dir, Listen: "127.0.0.1:0", Log: io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "data directory "+dir+" is in use by another hub (process ") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := adminClient(t).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Errorf("the first hub suffered: %v", err)
+	}
+}
+
+func TestPortInUseIsSaid(t *testing.T) {
+	_, err := Start(t.Context(), Options{DataDir: t.TempDir(), Listen: hub.Address(), Log: io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "listen for the API on "+hub.Address()) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestControllersWaitForALeaderWhenDeferred(t *testing.T) {
+	s := startSecond(t, Options{DataDir: t.TempDir(), Listen: "127.0.0.1:0", DeferControllers: true})
+	client := clientOf(t, s)
+	view, err := client.RbacV1().ClusterRoles().Get(t.Context(), "view", metav1.GetOptions{})
+	if err != nil || len(view.Rules) > 0 {
+		t.Fatalf("before there is a leader: %d rules, %v", len(view.Rules), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.RunControllers(ctx) }()
+	eventually(t, "the leader's controllers work", func(ctx context.Context) (bool, error) {
+		view, err := client.RbacV1().ClusterRoles().Get(ctx, "view", metav1.GetOptions{})
+		return err == nil && len(view.Rules) > 0, err
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRemovedAdminBindingIsBackAfterARestart(t *testing.T) {
+	options := Options{DataDir: t.TempDir(), Listen: freeAddress(t)}
+	first := startSecond(t, options)
+	if err := clientOf(t, first).RbacV1().ClusterRoleBindings().Delete(t.Context(), AdminGroup, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the admin is locked out", func(ctx context.Context) (bool, error) {
+		_, err := clientOf(t, first).CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+		return apierrors.IsForbidden(err), nil
+	})
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	second := startSecond(t, options)
+	if _, err := clientOf(t, second).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Errorf("after the restart: %v", err)
+	}
+}
+
+func clientOf(t *testing.T, s *Server) *kubernetes.Clientset {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", s.AdminKubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kubernetes.NewForConfigOrDie(config)
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() //nolint:errcheck // Nobody connected.
+	return listener.Addr().String()
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
