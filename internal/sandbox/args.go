@@ -33,11 +33,17 @@ func (c *Cluster) arguments(component string) []string {
 			"--leader-elect=false",
 			"--secure-port=0", // nobody asks it for health or metrics; its pid is watched
 			"--profiling=false",
+			unthrottled[0], unthrottled[1],
 		}
 	default:
 		return []string{"--kubeconfig=" + c.path("kwok.kubeconfig"), "--state=" + c.path("state.json")}
 	}
 }
+
+// unthrottled lifts the client-side limit of 20 requests a second, on which
+// the controller manager would spend the first five seconds of its life. The
+// API server's own fairness protects it.
+var unthrottled = [2]string{"--kube-api-qps=1000", "--kube-api-burst=2000"}
 
 func (c *Cluster) path(elements ...string) string {
 	return filepath.Join(append([]string{c.dir}, elements...)...)
@@ -100,6 +106,7 @@ func (c *Cluster) controllerManagerArguments() []string {
 		"--leader-elect=false",
 		"--secure-port=0",
 		"--profiling=false",
+		unthrottled[0], unthrottled[1],
 		"--use-service-account-credentials=true",
 		"--service-account-private-key-file=" + c.pki("sa.key"),
 		"--root-ca-file=" + c.pki("ca.crt"),

@@ -55,10 +55,11 @@ func etcdConfig(args []string) (*embed.Config, error) {
 	// the time that five clusters on one disk take to start.
 	config.UnsafeNoFsync = true
 	// The only member has nobody to wait for before it elects itself.
-	config.TickMs, config.ElectionMs = 10, 100
+	config.TickMs, config.ElectionMs = 50, 500
 	// History that nobody reads is memory: the API server compacts every
 	// five minutes, and this keeps the write-ahead log from piling up.
 	config.SnapshotCount = 5000
+	config.WarningUnaryRequestDuration = time.Second
 	config.BackendBatchInterval = 100 * time.Millisecond
 	return config, nil
 }
