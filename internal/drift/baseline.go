@@ -1,0 +1,94 @@
+package drift
+
+import (
+	"bytes"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// Baseline is what the API server made of our fields when it accepted them:
+// their paths, and a hash of the value at each leaf. Defaults, injected
+// sidecars and what others own are not in it, so they are never drift.
+type Baseline struct {
+	// Fields is the field set in the API server's own JSON (FieldsV1).
+	Fields []byte `cbor:"1,keyasint,omitempty"`
+	// Leaves are the value hashes, in the order of the set's leaves.
+	Leaves []uint64 `cbor:"2,keyasint,omitempty"`
+	// Entry is the EntryHash at that time.
+	Entry uint64 `cbor:"3,keyasint,omitempty"`
+}
+
+// Empty tells that nothing was ever recorded.
+func (b Baseline) Empty() bool { return b.Entry == 0 }
+
+// Take records obj, the response to an apply by manager. Fields in giveUp are
+// left out: they may change from now on.
+func Take(obj *unstructured.Unstructured, manager string, giveUp Paths) (Baseline, error) {
+	managed := obj.GetManagedFields()
+	set, err := OwnedBy(managed, manager)
+	if err != nil {
+		return Baseline{}, fmt.Errorf("record %s %s: %w", obj.GetKind(), obj.GetName(), err)
+	}
+	if set == nil {
+		return Baseline{}, fmt.Errorf("record %s %s: the API server lists no fields of %q", obj.GetKind(), obj.GetName(), manager)
+	}
+	return baselineOf(obj.Object, keep(set, giveUp), EntryHash(managed, manager))
+}
+
+func baselineOf(obj map[string]any, set *fieldpath.Set, entry uint64) (Baseline, error) {
+	fields, err := set.ToJSON()
+	if err != nil {
+		return Baseline{}, fmt.Errorf("encode field set: %w", err)
+	}
+	b := Baseline{Fields: fields, Entry: entry}
+	for _, p := range leaves(set) {
+		b.Leaves = append(b.Leaves, valueHash(obj, p))
+	}
+	return b, nil
+}
+
+// keep is set without the leaves that paths cover.
+func keep(set *fieldpath.Set, paths Paths) *fieldpath.Set {
+	if len(paths) == 0 {
+		return set
+	}
+	kept := fieldpath.NewSet()
+	set.Iterate(func(p fieldpath.Path) {
+		if !paths.Covers(p) {
+			kept.Insert(p.Copy())
+		}
+	})
+	return kept
+}
+
+// set parses Fields.
+func (b Baseline) set() (*fieldpath.Set, error) {
+	set := &fieldpath.Set{}
+	if err := set.FromJSON(bytes.NewReader(b.Fields)); err != nil {
+		return nil, fmt.Errorf("read baseline: %w", err)
+	}
+	return set, nil
+}
+
+// Untouched tells by metadata alone that nobody changed a field of ours.
+func (b Baseline) Untouched(managed []metav1.ManagedFieldsEntry, manager string) bool {
+	return b.Entry != 0 && b.Entry == EntryHash(managed, manager)
+}
+
+// Held are those of paths' fields that manager still owns in obj.
+func Held(managed []metav1.ManagedFieldsEntry, manager string, paths Paths) (*fieldpath.Set, error) {
+	set, err := OwnedBy(managed, manager)
+	if err != nil || set == nil || len(paths) == 0 {
+		return fieldpath.NewSet(), err
+	}
+	held := fieldpath.NewSet()
+	for _, p := range leaves(set) {
+		if paths.Covers(p) {
+			held.Insert(p)
+		}
+	}
+	return held, nil
+}

@@ -1,0 +1,117 @@
+package drift
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// OwnedBy is the set of fields that manager holds by server-side apply, or nil
+// when it holds none.
+func OwnedBy(managed []metav1.ManagedFieldsEntry, manager string) (*fieldpath.Set, error) {
+	for _, m := range managed {
+		if isApply(m, manager) {
+			return parseSet(m.FieldsV1)
+		}
+	}
+	return nil, nil
+}
+
+func isApply(m metav1.ManagedFieldsEntry, manager string) bool {
+	return m.Manager == manager && m.Operation == metav1.ManagedFieldsOperationApply && m.Subresource == "" && m.FieldsV1 != nil
+}
+
+func parseSet(f *metav1.FieldsV1) (*fieldpath.Set, error) {
+	set := &fieldpath.Set{}
+	if err := set.FromJSON(bytes.NewReader(f.Raw)); err != nil {
+		return nil, fmt.Errorf("read managed fields: %w", err)
+	}
+	return set, nil
+}
+
+// EntryHash tells one state of our ownership from another without parsing it:
+// 0 when manager owns nothing. While it stays the same nobody has changed a
+// field of ours, because the API server takes a changed field away from every
+// other applier. It covers the time, so an apply by someone who uses our
+// manager's name shows too.
+func EntryHash(managed []metav1.ManagedFieldsEntry, manager string) uint64 {
+	for _, m := range managed {
+		if !isApply(m, manager) {
+			continue
+		}
+		h := xxhash.New()
+		if m.Time != nil {
+			_, _ = h.WriteString(m.Time.UTC().Format("20060102150405"))
+		}
+		_, _ = h.Write(compact(m.FieldsV1.Raw))
+		return max(h.Sum64(), 1)
+	}
+	return 0
+}
+
+// EntryHashOf is EntryHash of a decoded object; it reads only our entry.
+func EntryHashOf(obj map[string]any, manager string) uint64 {
+	metadata, _ := obj["metadata"].(map[string]any)
+	managed, _ := metadata["managedFields"].([]any)
+	for _, item := range managed {
+		m, _ := item.(map[string]any)
+		fields, ok := m["fieldsV1"].(map[string]any)
+		if !ok || m["manager"] != manager || m["operation"] != string(metav1.ManagedFieldsOperationApply) || m["subresource"] != nil {
+			continue
+		}
+		raw, err := json.Marshal(fields)
+		if err != nil {
+			return 0
+		}
+		entry := metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: &metav1.FieldsV1{Raw: raw}}
+		if text, ok := m["time"].(string); ok {
+			if at, err := time.Parse(time.RFC3339, text); err == nil {
+				entry.Time = &metav1.Time{Time: at}
+			}
+		}
+		return EntryHash([]metav1.ManagedFieldsEntry{entry}, manager)
+	}
+	return 0
+}
+
+// compact makes the hash the same whether the entry came from a watch, which
+// the server encodes, or was decoded and encoded here.
+func compact(raw []byte) []byte {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return raw
+	}
+	sorted, err := json.Marshal(v)
+	if err != nil {
+		return raw
+	}
+	return sorted
+}
+
+// leaves are the paths without a path below them, in the set's own order,
+// which is the same for equal sets.
+func leaves(set *fieldpath.Set) []fieldpath.Path {
+	var out []fieldpath.Path
+	set.Leaves().Iterate(func(p fieldpath.Path) { out = append(out, p.Copy()) })
+	return out
+}
+
+// absent is the hash of no value; a present one never has it.
+const absent uint64 = 0
+
+func valueHash(obj any, p fieldpath.Path) uint64 {
+	v, ok := Lookup(obj, p)
+	if !ok {
+		return absent
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return absent
+	}
+	return max(xxhash.Sum64(data), 1)
+}
