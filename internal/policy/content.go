@@ -38,7 +38,7 @@ var (
 
 // listed tells whether the project was given the kind beyond namespaced ones.
 func listed(kinds []v1alpha1.GroupKind, gk schema.GroupKind) bool {
-	byName := escalatorGroups[gk.Group] || escalatorKinds[gk]
+	byName := Escalates(gk)
 	return slices.ContainsFunc(kinds, func(k v1alpha1.GroupKind) bool {
 		return k.Group == gk.Group && (k.Kind == gk.Kind || (k.Kind == "*" && !byName))
 	})
@@ -121,4 +121,10 @@ func objects(v any) []map[string]any {
 func contains(v any, wanted string) bool {
 	list, _ := v.([]any)
 	return slices.Contains(list, any(wanted))
+}
+
+// Escalates tells whether a kind gives power over the whole cluster, so that
+// listing it for a project is no ordinary edit.
+func Escalates(gk schema.GroupKind) bool {
+	return escalatorGroups[gk.Group] || escalatorKinds[gk]
 }
