@@ -110,9 +110,11 @@ func (b *Book) Root(cluster string) Root {
 		return Root{}
 	}
 	keys := slices.SortedFunc(maps.Keys(p.entries), Key.Compare)
-	root := Root{Entries: make([]Entry, 0, len(keys))}
+	root := Root{Entries: make([]Entry, 0, len(keys)), digests: make([]Digest, 0, len(keys))}
 	for _, k := range keys {
-		root.Entries = append(root.Entries, p.entries[k].Entry)
+		s := p.entries[k]
+		root.Entries = append(root.Entries, s.Entry)
+		root.digests = append(root.digests, s.digest)
 	}
 	return root
 }

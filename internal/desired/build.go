@@ -36,6 +36,11 @@ func Withdraw(e Entry) Entry {
 	return e
 }
 
+// Hold is the entry of an application whose intent cannot be computed now.
+func Hold(app *v1alpha1.Application) Entry {
+	return Entry{Key: Key{Project: app.Namespace, Application: app.Name}, UID: string(app.UID), Hold: true}
+}
+
 // RevisionName is the name of the Revision of that content.
 func RevisionName(app string, content Digest) string {
 	return app + "-" + content.Short()

@@ -73,6 +73,9 @@ type Entry struct {
 	Withdrawn bool `cbor:"9,keyasint,omitempty" json:"withdrawn,omitempty"`
 	// AllowDeletion releases the withheld deletion of that digest.
 	AllowDeletion string `cbor:"10,keyasint,omitempty" json:"allowDeletion,omitempty"`
+	// Hold asks the agent to keep what it has for the key, whatever that is:
+	// the hub cannot tell now what is wanted. Only Key and UID are set beside it.
+	Hold bool `cbor:"11,keyasint,omitempty" json:"hold,omitempty"`
 }
 
 // Policy bounds and steers the agent's work for one entry.
@@ -100,6 +103,9 @@ func (e Entry) Digest() Digest { return Sum(mustEncode(e)) }
 // Root is everything one cluster should run, sorted by key.
 type Root struct {
 	Entries []Entry `cbor:"1,keyasint" json:"entries"`
+	// digests, when known, are those of Entries: encoding each entry again for
+	// every comparison would dominate a hub with a thousand links.
+	digests []Digest
 }
 
 // NewRoot sorts entries into a Root; a key given twice is an error of the caller.
@@ -111,25 +117,43 @@ func NewRoot(entries []Entry) (Root, error) {
 			return Root{}, fmt.Errorf("build desired state: %s stands twice", sorted[i].Key)
 		}
 	}
-	return Root{Entries: sorted}, nil
+	return withDigests(sorted), nil
+}
+
+func withDigests(entries []Entry) Root {
+	r := Root{Entries: entries, digests: make([]Digest, len(entries))}
+	for i, e := range entries {
+		r.digests[i] = e.Digest()
+	}
+	return r
+}
+
+func (r Root) digestOf(i int) Digest {
+	if len(r.digests) == len(r.Entries) {
+		return r.digests[i]
+	}
+	return r.Entries[i].Digest()
 }
 
 // Digest is the hash that heartbeats carry: over each key and entry digest.
 func (r Root) Digest() Digest {
 	h := sha256.New()
-	for _, e := range r.Entries {
-		fmt.Fprintf(h, "%s %s\n", e.Key, e.Digest())
+	for i, e := range r.Entries {
+		fmt.Fprintf(h, "%s %s\n", e.Key, r.digestOf(i))
 	}
 	return Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
 }
 
 // Get finds the entry of a key.
 func (r Root) Get(k Key) (Entry, bool) {
-	i, ok := slices.BinarySearchFunc(r.Entries, k, func(e Entry, k Key) int { return e.Key.Compare(k) })
-	if !ok {
-		return Entry{}, false
+	if i, ok := r.find(k); ok {
+		return r.Entries[i], true
 	}
-	return r.Entries[i], true
+	return Entry{}, false
+}
+
+func (r Root) find(k Key) (int, bool) {
+	return slices.BinarySearchFunc(r.Entries, k, func(e Entry, k Key) int { return e.Key.Compare(k) })
 }
 
 // Contents are the distinct content digests, sorted.
@@ -155,13 +179,13 @@ type Delta struct {
 // Diff is the Delta from base to target.
 func Diff(base, target Root) Delta {
 	d := Delta{Base: base.Digest(), Target: target.Digest()}
-	for _, e := range target.Entries {
-		if old, ok := base.Get(e.Key); !ok || old.Digest() != e.Digest() {
+	for i, e := range target.Entries {
+		if old, ok := base.find(e.Key); !ok || base.digestOf(old) != target.digestOf(i) {
 			d.Upserts = append(d.Upserts, e)
 		}
 	}
 	for _, e := range base.Entries {
-		if _, ok := target.Get(e.Key); !ok {
+		if _, ok := target.find(e.Key); !ok {
 			d.Removes = append(d.Removes, e.Key)
 		}
 	}

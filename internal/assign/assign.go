@@ -1,0 +1,192 @@
+// Package assign decides, for one application, what each cluster of the fleet
+// should run: it joins the admitted content, the placement and what has left
+// it into entries, conditions and the record of chosen clusters. It is pure;
+// internal/controllers/application gathers its State and carries out its Plan.
+package assign
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/placement"
+	"atoll.dev/atoll/internal/report"
+)
+
+// State is everything a Plan is made from.
+type State struct {
+	App *v1alpha1.Application
+	// Project is nil when it does not exist.
+	Project *v1alpha1.Project
+	// Rule is the effective placement; nil when the application has none.
+	Rule *placement.Rule
+	// RuleErr says why there is no usable rule.
+	RuleErr  error
+	Clusters []v1alpha1.Cluster
+	// Content is what may be delivered: the digest of the present source when
+	// it was admitted, else of the last Revision that was.
+	Content desired.Digest
+	// ContentErr says why the present source was not admitted.
+	ContentErr error
+	// Check returns what the project forbids in the content with these
+	// bindings. It must always answer the same.
+	Check func(bindings map[string]string) []report.Problem
+	// Released reports whether a cluster confirmed that it let go.
+	Released func(cluster string, entry desired.Entry) bool
+}
+
+// Plan is the outcome.
+type Plan struct {
+	Decision placement.Decision
+	// Entries by cluster; clusters not named run nothing of it.
+	Entries map[string]desired.Entry
+	// Keep tells that placement cannot be decided now: the record of chosen
+	// clusters stays, and each is asked to keep what it has.
+	Keep bool
+	// Withdrawing are clusters that have not confirmed to have let go.
+	Withdrawing []string
+	Accepted    Condition
+	Placed      Condition
+	// Done tells that a deleted application may go.
+	Done bool
+}
+
+// Condition is a condition without its times.
+type Condition struct {
+	True    bool
+	Reason  string
+	Message string
+}
+
+// Make computes the Plan.
+func Make(s State) Plan {
+	if s.Project == nil && s.App.DeletionTimestamp == nil {
+		return Plan{Keep: true, Entries: holdAll(s.App),
+			Accepted: Condition{Reason: "ProjectMissing", Message: fmt.Sprintf("no project is named %s; what runs stays as it is until one is", s.App.Namespace)},
+			Placed:   Condition{Reason: "ProjectMissing", Message: "placement needs the project"},
+		}
+	}
+	p := Plan{Entries: map[string]desired.Entry{}}
+	if !p.place(s) {
+		return p
+	}
+	p.enter(s)
+	p.withdraw(s)
+	p.Done = s.App.DeletionTimestamp != nil && len(p.Withdrawing) == 0
+	return p
+}
+
+// place reports whether the placement could be decided. A rule that cannot be
+// read chooses nothing new and drops nothing.
+func (p *Plan) place(s State) bool {
+	switch {
+	case s.App.DeletionTimestamp != nil:
+		p.Placed = Condition{Reason: "Deleting", Message: "the application is being deleted"}
+		return true
+	case s.RuleErr != nil:
+		p.Keep, p.Entries = true, holdAll(s.App)
+		p.Accepted = Condition{Reason: "InvalidPlacement", Message: s.RuleErr.Error()}
+		p.Placed = Condition{Reason: "InvalidPlacement", Message: s.RuleErr.Error()}
+		return false
+	case s.Rule == nil:
+		p.Placed = Condition{Reason: "NoPlacement", Message: "the application says not where; add spec.placement"}
+		return true
+	}
+	p.Decision = s.Rule.Decide(s.Project, s.Clusters, s.App.Status.Clusters)
+	p.Placed = Condition{True: !p.Decision.Empty, Reason: string(p.Decision.Reason), Message: p.Decision.Message}
+	return true
+}
+
+func (p *Plan) enter(s State) {
+	p.Accepted = Condition{True: true, Reason: "Accepted", Message: "the source is admitted"}
+	if s.ContentErr != nil {
+		p.Accepted = Condition{Reason: "SourceRefused", Message: s.ContentErr.Error()}
+		if s.Content != "" {
+			p.Accepted.Message += "; the last admitted revision stays"
+		}
+	}
+	byName := clustersByName(s.Clusters)
+	var refused []report.Problem
+	var refusedOn []string
+	for _, name := range p.Decision.Chosen {
+		if s.Content == "" {
+			p.hold(s.App, name)
+			continue
+		}
+		e := desired.Build(s.App, s.Project, byName[name], s.Content)
+		if problems := s.Check(e.Bindings); len(problems) > 0 {
+			refused, refusedOn = problems, append(refusedOn, name)
+			p.hold(s.App, name)
+			continue
+		}
+		p.Entries[name] = e
+	}
+	if len(refused) > 0 {
+		p.Accepted = Condition{Reason: "PolicyRefused", Message: refusal(s.Project.Name, refused, refusedOn)}
+	}
+}
+
+// hold lets a cluster go on with what ran before a refused change.
+func (p *Plan) hold(app *v1alpha1.Application, cluster string) {
+	if slices.Contains(app.Status.Clusters, cluster) {
+		p.Entries[cluster] = desired.Hold(app)
+	}
+}
+
+func holdAll(app *v1alpha1.Application) map[string]desired.Entry {
+	entries := make(map[string]desired.Entry, len(app.Status.Clusters))
+	for _, cluster := range app.Status.Clusters {
+		entries[cluster] = desired.Hold(app)
+	}
+	return entries
+}
+
+func refusal(project string, problems []report.Problem, clusters []string) string {
+	first := problems[0]
+	text := fmt.Sprintf("project %s may not deliver %s: %s", project, first.Object, first.Message)
+	if more := len(problems) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text + "; refused for " + listed(clusters)
+}
+
+// withdraw keeps an entry for clusters that left and must delete. With Orphan
+// there is nothing to wait for: an entry that vanishes is let go untouched.
+func (p *Plan) withdraw(s State) {
+	if s.App.Spec.OnDelete != v1alpha1.Delete || s.Content == "" || s.Project == nil {
+		return
+	}
+	byName := clustersByName(s.Clusters)
+	left := append(slices.Clone(s.App.Status.Clusters), s.App.Status.Withdrawing...)
+	slices.Sort(left)
+	for _, name := range slices.Compact(left) {
+		cluster := byName[name]
+		if cluster == nil || slices.Contains(p.Decision.Chosen, name) {
+			continue
+		}
+		e := desired.Withdraw(desired.Build(s.App, s.Project, cluster, s.Content))
+		if s.Released(name, e) {
+			continue
+		}
+		p.Entries[name] = e
+		p.Withdrawing = append(p.Withdrawing, name)
+	}
+}
+
+func clustersByName(clusters []v1alpha1.Cluster) map[string]*v1alpha1.Cluster {
+	m := make(map[string]*v1alpha1.Cluster, len(clusters))
+	for i := range clusters {
+		m[clusters[i].Name] = &clusters[i]
+	}
+	return m
+}
+
+func listed(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

@@ -1,0 +1,274 @@
+// Package application runs the two loops of an Application: intent turns its
+// source and placement into what each cluster should run, status turns what
+// the clusters say into its conditions and counts. What is decided lies in
+// internal/assign, internal/placement and internal/observed.
+package application
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/depot"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/observed"
+	"atoll.dev/atoll/internal/placement"
+	"atoll.dev/atoll/internal/report"
+)
+
+// Depot is what intent needs of the stored content.
+type Depot interface {
+	// Admit makes the application's present source durable.
+	Admit(ctx context.Context, app *v1alpha1.Application, namespace string) (depot.Content, error)
+	// Check returns what the project forbids in a content.
+	Check(project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) []report.Problem
+}
+
+// Intent fills the Book.
+type Intent struct {
+	Client client.Client
+	Depot  Depot
+	Book   *desired.Book
+	Fleet  *observed.Fleet
+	Events events.EventRecorder
+	rules  placement.Cache
+
+	mu sync.Mutex
+	// waiting are applications that must be entered before the Book is whole;
+	// nil until the first list.
+	waiting map[types.NamespacedName]struct{}
+}
+
+// Begin lists the applications that must be entered before anything is sent.
+func (r *Intent) Begin(ctx context.Context) error {
+	var apps v1alpha1.ApplicationList
+	if err := r.Client.List(ctx, &apps); err != nil {
+		return fmt.Errorf("list applications: %w", err)
+	}
+	waiting := map[types.NamespacedName]struct{}{}
+	for i := range apps.Items {
+		waiting[client.ObjectKeyFromObject(&apps.Items[i])] = struct{}{}
+	}
+	r.mu.Lock()
+	r.waiting = waiting
+	r.mu.Unlock()
+	r.entered(types.NamespacedName{})
+	return nil
+}
+
+// entered counts an application as entered; the last one completes the Book.
+func (r *Intent) entered(name types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting == nil {
+		return
+	}
+	delete(r.waiting, name)
+	if len(r.waiting) == 0 {
+		r.Book.MarkComplete()
+	}
+}
+
+// Reconcile computes and enters one application.
+func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	key := desired.Key{Project: req.Namespace, Application: req.Name}
+	app := &v1alpha1.Application{}
+	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Book.Set(key, nil)
+			r.entered(req.NamespacedName)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("read application %s: %w", req, err)
+	}
+	state, admitted, err := r.gather(ctx, app)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	plan := assign.Make(state)
+	if err := r.guard(ctx, app, plan); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.Book.Set(key, plan.Entries)
+	r.entered(req.NamespacedName)
+	return ctrl.Result{}, errors.Join(r.record(ctx, app, plan, admitted))
+}
+
+// gather makes the content durable and reads everything the plan needs.
+func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application) (assign.State, depot.Content, error) {
+	s := assign.State{App: app}
+	project := &v1alpha1.Project{}
+	switch err := r.Client.Get(ctx, types.NamespacedName{Name: app.Namespace}, project); {
+	case err == nil:
+		s.Project = project
+	case !apierrors.IsNotFound(err):
+		return s, depot.Content{}, fmt.Errorf("read project %s: %w", app.Namespace, err)
+	default:
+		return s, depot.Content{}, nil
+	}
+	var clusters v1alpha1.ClusterList
+	if err := r.Client.List(ctx, &clusters, client.UnsafeDisableDeepCopy); err != nil {
+		return s, depot.Content{}, fmt.Errorf("list clusters: %w", err)
+	}
+	s.Clusters = clusters.Items
+	var err error
+	if s.Rule, s.RuleErr, err = r.rule(ctx, app); err != nil {
+		return s, depot.Content{}, err
+	}
+	namespace := desired.MemberNamespace(app, project)
+	content, err := r.content(ctx, app, namespace, &s)
+	if err != nil {
+		return s, content, err
+	}
+	s.Check = func(bindings map[string]string) []report.Problem {
+		return r.Depot.Check(project, namespace, s.Content, bindings)
+	}
+	s.Released = r.released
+	return s, content, nil
+}
+
+// content admits the present source; when it is refused, the last admitted
+// revision is what may be delivered.
+func (r *Intent) content(ctx context.Context, app *v1alpha1.Application, namespace string, s *assign.State) (depot.Content, error) {
+	content, err := r.Depot.Admit(ctx, app, namespace)
+	var refused *depot.Refused
+	switch {
+	case err == nil:
+		s.Content = content.Digest
+		return content, nil
+	case !errors.As(err, &refused):
+		return content, err
+	}
+	s.ContentErr = refused
+	if app.Status.Revision == "" {
+		return depot.Content{}, nil
+	}
+	revision := &v1alpha1.Revision{}
+	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: app.Namespace, Name: app.Status.Revision}, revision); err != nil {
+		if apierrors.IsNotFound(err) {
+			return depot.Content{}, nil
+		}
+		return depot.Content{}, fmt.Errorf("read revision %s: %w", app.Status.Revision, err)
+	}
+	s.Content = desired.Digest(revision.Spec.Digest)
+	return depot.Content{}, nil
+}
+
+// rule is the effective placement, or why there is none.
+func (r *Intent) rule(ctx context.Context, app *v1alpha1.Application) (rule *placement.Rule, invalid, err error) {
+	if app.Spec.Placement == nil {
+		return nil, nil, nil
+	}
+	var named *v1alpha1.PlacementRule
+	if ref := app.Spec.Placement.Ref; ref != "" {
+		p := &v1alpha1.Placement{}
+		switch err := r.Client.Get(ctx, types.NamespacedName{Name: ref}, p); {
+		case err == nil:
+			named = &p.Spec
+		case !apierrors.IsNotFound(err):
+			return nil, nil, fmt.Errorf("read placement %s: %w", ref, err)
+		}
+	}
+	spec, invalid := placement.Effective(*app.Spec.Placement, named)
+	if invalid != nil {
+		return nil, invalid, nil
+	}
+	rule, invalid = r.rules.Compile(spec)
+	return rule, invalid, nil
+}
+
+// released reports whether the agent said that it let go of exactly this entry.
+func (r *Intent) released(cluster string, e desired.Entry) bool {
+	c := r.Fleet.Get(cluster)
+	s, ok := c.States[e.Key]
+	return c.FromTerm && ok && s.Sync == report.Withdrawn && s.Entry == e.Digest()
+}
+
+// guard keeps an application with objects to delete until they are gone.
+func (r *Intent) guard(ctx context.Context, app *v1alpha1.Application, plan assign.Plan) error {
+	patch := client.MergeFrom(app.DeepCopy())
+	var changed bool
+	switch {
+	case app.DeletionTimestamp == nil && app.Spec.OnDelete == v1alpha1.Delete:
+		changed = controllerutil.AddFinalizer(app, v1alpha1.FinalizerWithdraw)
+	case app.DeletionTimestamp == nil || plan.Done:
+		changed = controllerutil.RemoveFinalizer(app, v1alpha1.FinalizerWithdraw)
+	}
+	if !changed {
+		return nil
+	}
+	if err := r.Client.Patch(ctx, app, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("guard application %s/%s: %w", app.Namespace, app.Name, err)
+	}
+	return nil
+}
+
+// record writes the Revision and the intent half of the status, on change only.
+func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, plan assign.Plan, admitted depot.Content) error {
+	if plan.Done {
+		return nil
+	}
+	next := statusOf(app)
+	if admitted.Digest != "" && plan.Accepted.True {
+		if err := r.recordRevision(ctx, app, admitted); err != nil {
+			return err
+		}
+		next.Revision = desired.RevisionName(app.Name, admitted.Digest)
+	}
+	next.ObservedGeneration = app.Generation
+	if !plan.Keep {
+		next.Clusters, next.Withdrawing = plan.Decision.Chosen, plan.Withdrawing
+	}
+	next.set(app, v1alpha1.ConditionAccepted, plan.Accepted)
+	next.set(app, v1alpha1.ConditionPlaced, plan.Placed)
+	if next.equal(statusOf(app)) {
+		return nil
+	}
+	r.tell(app, plan, next)
+	return next.apply(ctx, r.Client, app)
+}
+
+func (r *Intent) recordRevision(ctx context.Context, app *v1alpha1.Application, c depot.Content) error {
+	if app.Status.Revision == desired.RevisionName(app.Name, c.Digest) {
+		return nil
+	}
+	revision := c.Revision(app)
+	if err := r.Client.Create(ctx, revision); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("record revision %s: %w", revision.Name, err)
+	}
+	return nil
+}
+
+// tell emits an event for what a person would want to see later.
+func (r *Intent) tell(app *v1alpha1.Application, plan assign.Plan, next intentStatus) {
+	if next.Revision != app.Status.Revision {
+		r.Events.Eventf(app, nil, "Normal", "RevisionAdmitted", "Admit", "revision %s is being delivered", next.Revision)
+	}
+	if !slices.Equal(next.Clusters, app.Status.Clusters) {
+		r.Events.Eventf(app, nil, "Normal", "PlacementChanged", "Place", "%s", plan.Placed.Message)
+	}
+	if !plan.Accepted.True {
+		r.Events.Eventf(app, nil, "Warning", plan.Accepted.Reason, "Admit", "%s", clip(plan.Accepted.Message))
+	}
+}
+
+// maxNote is what the API server allows in an event.
+const maxNote = 1000
+
+func clip(s string) string {
+	if len(s) > maxNote {
+		return s[:maxNote] + "…"
+	}
+	return s
+}

@@ -1,0 +1,167 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/observed"
+)
+
+// Status writes what the fleet says of an application, on change only. The
+// caller limits how often one application is looked at.
+type Status struct {
+	Client    client.Client
+	Book      *desired.Book
+	Fleet     *observed.Fleet
+	Heartbeat time.Duration
+	Now       func() time.Time
+}
+
+// fleetStatus is the part of the status that this loop owns.
+type fleetStatus struct {
+	Counts     v1alpha1.Counts      `json:"counts"`
+	Exceptions []v1alpha1.Exception `json:"exceptions,omitempty"`
+	AsOf       *metav1.Time         `json:"asOf,omitempty"`
+	Conditions []metav1.Condition   `json:"conditions,omitempty"`
+}
+
+// Reconcile summarises one application.
+func (r *Status) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	app := &v1alpha1.Application{}
+	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	select {
+	case <-r.Book.Complete():
+	default:
+		// What clusters should run is not known yet; the stored status is truer.
+		return ctrl.Result{RequeueAfter: time.Second}, nil
+	}
+	now := r.Now()
+	members := Members(app, r.Book, r.Fleet, now, r.Heartbeat)
+	next := r.next(app, observed.Summarise(members))
+	if !next.differs(app) {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{}, applyStatus(ctx, r.Client, app, "atoll-fleet", next)
+}
+
+// Members are the placed clusters of an application as of now.
+func Members(app *v1alpha1.Application, book *desired.Book, fleet *observed.Fleet, now time.Time, heartbeat time.Duration) []observed.Member {
+	key := desired.Key{Project: app.Namespace, Application: app.Name}
+	members := make([]observed.Member, 0, len(app.Status.Clusters))
+	for _, cluster := range app.Status.Clusters {
+		_, digest, _ := book.Get(cluster, key)
+		members = append(members, fleet.Member(cluster, key, digest, now, heartbeat))
+	}
+	return members
+}
+
+func (r *Status) next(app *v1alpha1.Application, s observed.Summary) fleetStatus {
+	next := fleetStatus{Counts: s.Counts, Exceptions: s.Exceptions}
+	if !s.AsOf.IsZero() {
+		t := metav1.NewTime(s.AsOf.Truncate(time.Second))
+		next.AsOf = &t
+	}
+	for _, kind := range []string{v1alpha1.ConditionSynced, v1alpha1.ConditionHealthy, v1alpha1.ConditionReady} {
+		if c := meta.FindStatusCondition(app.Status.Conditions, kind); c != nil {
+			next.Conditions = append(next.Conditions, *c)
+		}
+	}
+	for _, c := range conditions(app, s) {
+		next.Conditions = withCondition(next.Conditions, c)
+	}
+	return next
+}
+
+func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Condition {
+	placed, why := s.Counts.Placed, worst(s)
+	if placed == 0 {
+		reason, message := "NotPlaced", "no cluster is chosen"
+		if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Status == metav1.ConditionFalse {
+			message = c.Message
+		}
+		return []metav1.Condition{
+			condition(app, v1alpha1.ConditionSynced, false, reason, message),
+			condition(app, v1alpha1.ConditionHealthy, false, reason, message),
+			condition(app, v1alpha1.ConditionReady, false, reason, message),
+		}
+	}
+	current := app.Status.ObservedGeneration == app.Generation
+	synced := current && s.Counts.InSync == placed
+	healthy := current && s.Counts.Healthy == placed
+	accepted := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
+	ready := condition(app, v1alpha1.ConditionReady, synced && healthy, pick(synced && healthy, "Ready", "NotReady"),
+		pick(synced && healthy, fmt.Sprintf("in sync and healthy on %d clusters", placed), why))
+	if accepted != nil && accepted.Status == metav1.ConditionFalse {
+		ready = condition(app, v1alpha1.ConditionReady, false, accepted.Reason, accepted.Message)
+	}
+	return []metav1.Condition{
+		condition(app, v1alpha1.ConditionSynced, synced, pick(synced, "InSync", "NotInSync"),
+			fmt.Sprintf("%d of %d clusters are in sync", s.Counts.InSync, placed)),
+		condition(app, v1alpha1.ConditionHealthy, healthy, pick(healthy, "Healthy", "NotHealthy"),
+			fmt.Sprintf("%d of %d clusters are healthy", s.Counts.Healthy, placed)),
+		ready,
+	}
+}
+
+func worst(s observed.Summary) string {
+	if len(s.Exceptions) == 0 {
+		return "the change is being taken up"
+	}
+	e := s.Exceptions[0]
+	text := fmt.Sprintf("%s is %s, %s", e.Cluster, e.Sync, e.Health)
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	return text
+}
+
+func pick(ok bool, yes, no string) string {
+	if ok {
+		return yes
+	}
+	return no
+}
+
+// asOfStep is how far a status' age may lag when nothing else changed.
+const asOfStep = 5 * time.Minute
+
+// differs ignores ages that moved only a little: they would make every
+// heartbeat a write.
+func (s fleetStatus) differs(app *v1alpha1.Application) bool {
+	old := fleetStatus{Counts: app.Status.Counts, Exceptions: app.Status.Exceptions, AsOf: app.Status.AsOf}
+	if (s.AsOf == nil) != (old.AsOf == nil) || s.AsOf != nil && s.AsOf.Sub(old.AsOf.Time).Abs() > asOfStep {
+		return true
+	}
+	for _, c := range s.Conditions {
+		o := meta.FindStatusCondition(app.Status.Conditions, c.Type)
+		if o == nil || !reflect.DeepEqual(*o, c) {
+			return true
+		}
+	}
+	return s.Counts != old.Counts || !sameExceptions(s.Exceptions, old.Exceptions)
+}
+
+func sameExceptions(a, b []v1alpha1.Exception) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, y := a[i], b[i]
+		x.AsOf, y.AsOf = metav1.Time{}, metav1.Time{}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,284 @@
+// Package depot keeps what projects upload: content in the blob store, secret
+// values in encrypted hub Secrets. It parses and splits what comes in, checks
+// it against the project, and hands content out to agents with the values
+// sealed to them. Content belongs to the project that uploaded it.
+package depot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/blob"
+	"atoll.dev/atoll/internal/content"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/policy"
+	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/seal"
+)
+
+// Depot is safe for concurrent use.
+type Depot struct {
+	dir    string
+	client client.Client
+	refs   seal.RefKey
+
+	mu     sync.Mutex
+	stores map[string]*blob.Store
+	// admitted remembers the outcome per application source: parsing again at
+	// each reconcile would cost more than everything else.
+	admitted map[desired.Key]admission
+	// checks remembers policy outcomes; they are pure.
+	checks map[checkKey][]report.Problem
+}
+
+type admission struct {
+	uid     string
+	source  v1alpha1.Source
+	space   string
+	content Content
+	err     error
+}
+
+// New keeps content below dir.
+func New(dir string, c client.Client, refs seal.RefKey) *Depot {
+	return &Depot{
+		dir: dir, client: c, refs: refs,
+		stores:   map[string]*blob.Store{},
+		admitted: map[desired.Key]admission{},
+		checks:   map[checkKey][]report.Problem{},
+	}
+}
+
+// Refused says that a source cannot be admitted until its author changes it.
+type Refused struct{ Err error }
+
+func (r *Refused) Error() string { return r.Err.Error() }
+
+// Unwrap gives the cause.
+func (r *Refused) Unwrap() error { return r.Err }
+
+// Content is durable content.
+type Content struct {
+	Digest  desired.Digest
+	Objects int
+	Bytes   int64
+	Secrets int
+	Origin  string
+}
+
+// Revision is the record of c for an application.
+func (c Content) Revision(app *v1alpha1.Application) *v1alpha1.Revision {
+	controller := true
+	return &v1alpha1.Revision{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: app.Namespace,
+			Name:      desired.RevisionName(app.Name, c.Digest),
+			Labels:    map[string]string{v1alpha1.LabelApplication: app.Name},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Application", Name: app.Name, UID: app.UID, Controller: &controller,
+			}},
+		},
+		Spec: v1alpha1.RevisionSpec{
+			Application: app.Name,
+			Digest:      string(c.Digest),
+			Objects:     int32(c.Objects),
+			Bytes:       c.Bytes,
+			Secrets:     int32(c.Secrets),
+			Origin:      c.Origin,
+		},
+	}
+}
+
+// Store parses files and makes them durable in the project. namespace is where
+// objects without one will go, if that is known.
+func (d *Depot) Store(ctx context.Context, project, namespace string, files []content.File) (Content, error) {
+	parsed, err := content.Parse(files, content.Options{Ref: d.refs.Ref, Namespace: namespace})
+	if err != nil {
+		return Content{}, &Refused{err}
+	}
+	return d.keep(ctx, project, parsed)
+}
+
+// keep writes the values first: content that is there can always be delivered.
+func (d *Depot) keep(ctx context.Context, project string, parsed content.Parsed) (Content, error) {
+	data := parsed.Bundle.Encode()
+	c := describe(parsed.Bundle, data)
+	if err := d.saveValues(ctx, project, c.Digest, parsed.Values); err != nil {
+		return Content{}, err
+	}
+	store, err := d.store(project)
+	if err != nil {
+		return Content{}, err
+	}
+	if err := store.Put(c.Digest, data); err != nil {
+		return Content{}, fmt.Errorf("store content of project %s: %w", project, err)
+	}
+	return c, nil
+}
+
+func describe(b content.Bundle, data []byte) Content {
+	return Content{Digest: desired.Sum(data), Objects: len(b.Objects), Bytes: int64(len(data)), Secrets: b.Secrets()}
+}
+
+// Admit makes the application's present source durable; a *Refused is the
+// author's to mend.
+func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace string) (Content, error) {
+	key := desired.Key{Project: app.Namespace, Application: app.Name}
+	d.mu.Lock()
+	a, ok := d.admitted[key]
+	d.mu.Unlock()
+	if ok && a.uid == string(app.UID) && a.space == namespace && sameSource(a.source, app.Spec.Source) {
+		return a.content, a.err
+	}
+	c, err := d.admit(ctx, app, namespace)
+	var refused *Refused
+	if err != nil && !errors.As(err, &refused) {
+		return Content{}, err
+	}
+	if err != nil && app.Spec.Source.Content != nil {
+		return c, err // the upload may still come; it is cheap to look again
+	}
+	d.mu.Lock()
+	d.admitted[key] = admission{uid: string(app.UID), source: *app.Spec.Source.DeepCopy(), space: namespace, content: c, err: err}
+	d.mu.Unlock()
+	return c, err
+}
+
+func sameSource(a, b v1alpha1.Source) bool {
+	if a.Inline != b.Inline || (a.Content == nil) != (b.Content == nil) {
+		return false
+	}
+	return a.Content == nil || *a.Content == *b.Content
+}
+
+func (d *Depot) admit(ctx context.Context, app *v1alpha1.Application, namespace string) (Content, error) {
+	if upload := app.Spec.Source.Content; upload != nil {
+		b, data, err := d.bundle(app.Namespace, desired.Digest(upload.Digest))
+		if err != nil {
+			return Content{}, &Refused{fmt.Errorf("content %s is not stored in project %s: upload it with `atoll deploy %s -f …`: %w",
+				desired.Digest(upload.Digest).Short(), app.Namespace, app.Name, err)}
+		}
+		c := describe(b, data)
+		c.Origin = upload.Origin
+		return c, nil
+	}
+	// Inline manifests lie in clear in the hub's store: no Ref, no Secret values.
+	parsed, err := content.Parse([]content.File{{Name: "spec.source.inline", Data: []byte(app.Spec.Source.Inline)}}, content.Options{Namespace: namespace})
+	if err != nil {
+		return Content{}, &Refused{err}
+	}
+	c, err := d.keep(ctx, app.Namespace, parsed)
+	c.Origin = "inline"
+	return c, err
+}
+
+// Forget drops what is remembered of an application.
+func (d *Depot) Forget(key desired.Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.admitted, key)
+}
+
+// Content is the encoded bundle of that digest in a project.
+func (d *Depot) Content(project string, digest desired.Digest) ([]byte, error) {
+	store, err := d.store(project)
+	if err != nil {
+		return nil, err
+	}
+	return store.Get(digest)
+}
+
+// Bundle is the decoded content.
+func (d *Depot) Bundle(project string, digest desired.Digest) (content.Bundle, error) {
+	b, _, err := d.bundle(project, digest)
+	return b, err
+}
+
+func (d *Depot) bundle(project string, digest desired.Digest) (content.Bundle, []byte, error) {
+	data, err := d.Content(project, digest)
+	if err != nil {
+		return content.Bundle{}, nil, err
+	}
+	b, err := content.Decode(data)
+	return b, data, err
+}
+
+func (d *Depot) store(project string) (*blob.Store, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.stores[project]; s != nil {
+		return s, nil
+	}
+	s, err := blob.Open(filepath.Join(d.dir, project))
+	if err != nil {
+		return nil, fmt.Errorf("open the content store of project %s: %w", project, err)
+	}
+	d.stores[project] = s
+	return s, nil
+}
+
+type checkKey struct {
+	content   desired.Digest
+	policy    desired.Digest
+	project   string
+	namespace string
+}
+
+// maxChecks bounds what is remembered of policy outcomes.
+const maxChecks = 10_000
+
+// Check returns what the project forbids in a content, as rendered with the
+// bindings of one cluster.
+func (d *Depot) Check(project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) []report.Problem {
+	p := desired.BuildPolicy(&v1alpha1.Application{}, project)
+	probe := desired.Entry{Policy: p, Bindings: bindings}
+	key := checkKey{content: digest, policy: probe.Digest(), project: project.Name, namespace: namespace}
+	d.mu.Lock()
+	known, ok := d.checks[key]
+	d.mu.Unlock()
+	if ok {
+		return known
+	}
+	problems, lasting := d.check(project.Name, namespace, p, digest, bindings)
+	if lasting {
+		d.mu.Lock()
+		if len(d.checks) >= maxChecks {
+			clear(d.checks)
+		}
+		d.checks[key] = problems
+		d.mu.Unlock()
+	}
+	return problems
+}
+
+func (d *Depot) check(project, namespace string, p desired.Policy, digest desired.Digest, bindings map[string]string) (problems []report.Problem, lasting bool) {
+	b, err := d.Bundle(project, digest)
+	if err != nil {
+		return []report.Problem{{Reason: "ContentMissing", Message: err.Error()}}, false
+	}
+	return CheckBundle(project, namespace, p, b, bindings), true
+}
+
+// CheckBundle is the pure part of Check: late binding, then policy.
+func CheckBundle(project, namespace string, p desired.Policy, b content.Bundle, bindings map[string]string) []report.Problem {
+	hidden := func(string) ([]byte, error) { return []byte("hidden"), nil }
+	objs, err := b.Resolve(bindings, hidden)
+	if err != nil {
+		return []report.Problem{{Object: report.ObjectRef{Kind: "Bundle", Name: "late binding"}, Reason: "Invalid", Message: err.Error()}}
+	}
+	var problems []report.Problem
+	for _, v := range policy.Check(p, project, namespace, objs, policy.HubScope(objs)) {
+		if v.Reason == policy.UnknownKind {
+			continue // only the member knows its kinds; its agent judges again
+		}
+		problems = append(problems, report.Problem(v))
+	}
+	return problems
+}

@@ -1,0 +1,236 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/link"
+	"atoll.dev/atoll/internal/wire"
+)
+
+// conn is one open session and what was sent over it.
+type conn struct {
+	gateway *Gateway
+	session *link.Session
+	cluster string
+	hello   *wire.Hello
+
+	// dirty and whole have room for one: many changes make one message.
+	dirty, whole chan struct{}
+	// wants are contents the agent asked for and has not got yet.
+	wants chan []desired.Digest
+
+	// sent is the root the agent has or is being sent; only write touches it.
+	sent       desired.Root
+	sentDigest desired.Digest
+}
+
+// maxWants bounds the requests an agent may queue before it reads.
+const maxWants = 64
+
+func newConn(g *Gateway, s *link.Session, cluster string, hello *wire.Hello) *conn {
+	return &conn{
+		gateway: g, session: s, cluster: cluster, hello: hello,
+		dirty: make(chan struct{}, 1),
+		whole: make(chan struct{}, 1),
+		wants: make(chan []desired.Digest, maxWants),
+	}
+}
+
+func (c *conn) wake() { signal(c.dirty) }
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+func (c *conn) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, loop := range []func(context.Context) error{c.write, c.serveContents} {
+		wg.Go(func() {
+			err := loop(ctx)
+			cancel(err)
+			c.session.Close(err)
+		})
+	}
+	err := c.read(ctx)
+	cancel(err)
+	c.session.Close(err)
+	return context.Cause(ctx)
+}
+
+// write sends deltas when the Book changed, and heartbeats.
+func (c *conn) write(ctx context.Context) error {
+	select {
+	case <-c.gateway.Book.Complete():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	tick := time.NewTicker(c.gateway.Heartbeat)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.dirty:
+			err = c.sendDelta(ctx)
+		case <-c.whole:
+			err = c.sendWhole(ctx, c.gateway.Book.Root(c.cluster))
+		case <-tick.C:
+			err = c.heartbeat(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// begin says nothing when the agent already has what is wanted.
+func (c *conn) begin(ctx context.Context) error {
+	root := c.gateway.Book.Root(c.cluster)
+	if digest := root.Digest(); digest == c.hello.Desired {
+		c.setSent(root, digest)
+		return c.heartbeat(ctx)
+	}
+	return c.sendWhole(ctx, root)
+}
+
+func (c *conn) sendWhole(ctx context.Context, root desired.Root) error {
+	d := desired.Whole(root)
+	c.setSent(root, d.Target)
+	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: d}})
+}
+
+func (c *conn) sendDelta(ctx context.Context) error {
+	next := c.gateway.Book.Root(c.cluster)
+	d := desired.Diff(c.sent, next)
+	if d.Base == d.Target {
+		return nil
+	}
+	c.setSent(next, d.Target)
+	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: d}})
+}
+
+func (c *conn) heartbeat(ctx context.Context) error {
+	return c.send(ctx, wire.Message{Heartbeat: &wire.Heartbeat{
+		Desired:  c.sentDigest,
+		Reported: c.gateway.Fleet.Digest(c.cluster),
+		At:       c.gateway.Now().UnixMilli(),
+	}})
+}
+
+func (c *conn) setSent(r desired.Root, digest desired.Digest) {
+	c.sent, c.sentDigest = r, digest
+}
+
+func (c *conn) send(ctx context.Context, m wire.Message) error {
+	m.Stamp = c.gateway.Stamp
+	if err := c.session.Send(ctx, m); err != nil {
+		return fmt.Errorf("send to cluster %s: %w", c.cluster, err)
+	}
+	return nil
+}
+
+// read takes what the agent says until the link ends.
+func (c *conn) read(ctx context.Context) error {
+	for {
+		m, err := c.session.Recv(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.handle(ctx, m); err != nil {
+			return fmt.Errorf("cluster %s: %w", c.cluster, err)
+		}
+	}
+}
+
+func (c *conn) handle(ctx context.Context, m wire.Message) error {
+	g := c.gateway
+	now := g.Now()
+	switch {
+	case m.Heartbeat != nil:
+		g.Fleet.Heard(c.cluster, now, m.Heartbeat.Desired, time.UnixMilli(m.Heartbeat.At).Sub(now))
+		if m.Heartbeat.Reported != g.Fleet.Digest(c.cluster) {
+			return c.send(ctx, wire.Message{Resend: &wire.Resend{Report: true}})
+		}
+	case m.Report != nil:
+		if !g.Fleet.Report(c.cluster, m.Report.Report, now) {
+			return c.send(ctx, wire.Message{Resend: &wire.Resend{Report: true}})
+		}
+		g.Stored(c.cluster)
+	case m.Want != nil:
+		select {
+		case c.wants <- m.Want.Contents:
+		default:
+			return errors.New("the agent asks for more content than it reads")
+		}
+	case m.Resend != nil && m.Resend.Desired:
+		signal(c.whole)
+	}
+	return nil
+}
+
+// serveContents answers wants apart from the deltas, so that a large content
+// never delays a change.
+func (c *conn) serveContents(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case digests := <-c.wants:
+			for _, d := range digests {
+				if err := c.sendContent(ctx, d); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+func (c *conn) sendContent(ctx context.Context, digest desired.Digest) error {
+	project, ok := c.gateway.Book.Uses(c.cluster, digest)
+	if !ok {
+		return c.missing(ctx, digest, "this cluster's desired state does not refer to it")
+	}
+	data, err := c.gateway.Contents.Content(project, digest)
+	if err != nil {
+		c.gateway.Log.Error("content cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
+		return c.missing(ctx, digest, "the hub cannot read it; see the hub's log")
+	}
+	values, err := c.gateway.Contents.Sealed(ctx, project, c.cluster, digest)
+	if err != nil {
+		c.gateway.Log.Error("secret values cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
+		return c.missing(ctx, digest, "the hub cannot read its secret values; see the hub's log")
+	}
+	size, offset := int64(len(data)), int64(0)
+	pieces := slices.Collect(slices.Chunk(data, wire.MaxPiece))
+	for i, data := range pieces {
+		piece := &wire.Content{Digest: digest, Size: size, Offset: offset, Data: data}
+		if i == len(pieces)-1 {
+			piece.Values = values
+		}
+		if err := c.send(ctx, wire.Message{Content: piece}); err != nil {
+			return err
+		}
+		offset += int64(len(data))
+	}
+	return nil
+}
+
+func (c *conn) missing(ctx context.Context, digest desired.Digest, why string) error {
+	return c.send(ctx, wire.Message{Content: &wire.Content{Digest: digest, Missing: why}})
+}

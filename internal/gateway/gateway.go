@@ -1,0 +1,205 @@
+// Package gateway is the hub's side of the agents' links: it admits a session,
+// sends each cluster what differs from what it has, takes its reports and
+// opens streams to it. What a cluster should run is the Book's, what is known
+// of it the Fleet's, who may connect is internal/trust's.
+package gateway
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/link"
+	"atoll.dev/atoll/internal/observed"
+	"atoll.dev/atoll/internal/wire"
+)
+
+// DefaultHeartbeat is the period of heartbeats both ways.
+const DefaultHeartbeat = 10 * time.Second
+
+// Clusters answers for the Cluster objects.
+type Clusters interface {
+	// Admit checks that the certificate's cluster exists, is accepted and is
+	// the one with that kube-system UID; a refusal is a *Refused.
+	Admit(ctx context.Context, cert *x509.Certificate, hello *wire.Hello) (cluster string, accepted string, err error)
+}
+
+// Contents reads stored content and its secret values.
+type Contents interface {
+	// Content is the encoded bundle of that digest in a project.
+	Content(project string, digest desired.Digest) ([]byte, error)
+	// Sealed are the secret values the content refers to, sealed to the cluster.
+	Sealed(ctx context.Context, project, cluster string, digest desired.Digest) ([]wire.SealedValue, error)
+}
+
+// Refused is an answer that ends a link.
+type Refused struct{ wire.Refusal }
+
+func (r *Refused) Error() string { return r.Reason + ": " + r.Message }
+
+// Options are everything a Gateway needs.
+type Options struct {
+	Book     *desired.Book
+	Fleet    *observed.Fleet
+	Clusters Clusters
+	Contents Contents
+	// Stamp is this hub's incarnation and term.
+	Stamp     wire.Stamp
+	Version   string
+	Heartbeat time.Duration
+	Now       func() time.Time
+	Log       *slog.Logger
+	// Stored is called, without blocking, when a report should be kept.
+	Stored func(cluster string)
+}
+
+// Gateway serves every agent. It is safe for concurrent use.
+type Gateway struct {
+	Options
+
+	mu    sync.Mutex
+	links map[string]*conn
+}
+
+// New returns a Gateway that refuses nobody by itself.
+func New(o Options) *Gateway {
+	if o.Heartbeat == 0 {
+		o.Heartbeat = DefaultHeartbeat
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Gateway{Options: o, links: map[string]*conn{}}
+}
+
+// Serve runs one session to its end. The session is closed when it returns.
+func (g *Gateway) Serve(ctx context.Context, s *link.Session) error {
+	defer s.Close(nil)
+	c, err := g.open(ctx, s)
+	if err != nil {
+		var refused *Refused
+		if errors.As(err, &refused) {
+			g.Log.Info("agent refused", "from", s.RemoteAddr(), "reason", refused.Reason, "why", refused.Message)
+			return errors.Join(err, s.Refuse(ctx, g.Stamp, refused.Refusal))
+		}
+		return err
+	}
+	defer g.close(c)
+	return c.run(ctx)
+}
+
+const helloTimeout = 10 * time.Second
+
+func (g *Gateway) open(ctx context.Context, s *link.Session) (*conn, error) {
+	hello, cancel := context.WithTimeout(ctx, helloTimeout)
+	m, err := s.Recv(hello)
+	cancel()
+	if err != nil {
+		return nil, fmt.Errorf("read the agent's hello: %w", err)
+	}
+	if m.Hello == nil {
+		return nil, errors.New("read the agent's hello: the first message is another")
+	}
+	cluster, accepted, err := g.Clusters.Admit(ctx, s.Peer(), m.Hello)
+	if err != nil {
+		return nil, err
+	}
+	version, err := wire.Negotiate(m.Hello.MinVersion, m.Hello.MaxVersion)
+	if err != nil {
+		return nil, &Refused{wire.Refusal{Reason: "VersionSkew", Message: err.Error(), RetryAfterMillis: time.Hour.Milliseconds()}}
+	}
+	c := newConn(g, s, cluster, m.Hello)
+	err = c.send(ctx, wire.Message{Welcome: &wire.Welcome{
+		Version:         version,
+		HeartbeatMillis: g.Heartbeat.Milliseconds(),
+		HubVersion:      g.Version,
+		Now:             g.Now().UnixMilli(),
+		Accepted:        accepted,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	g.register(c)
+	return c, nil
+}
+
+// register makes c the cluster's link. An older one is closed: an agent that
+// dials again has given its old connection up, whatever TCP still believes.
+func (g *Gateway) register(c *conn) {
+	g.mu.Lock()
+	old := g.links[c.cluster]
+	g.links[c.cluster] = c
+	g.mu.Unlock()
+	if old != nil {
+		old.session.Close(errReplaced)
+	}
+	g.Fleet.Connect(c.cluster, g.Now())
+	g.Log.Info("agent connected", "cluster", c.cluster, "from", c.session.RemoteAddr(), "version", c.hello.AgentVersion)
+}
+
+func (g *Gateway) close(c *conn) {
+	g.mu.Lock()
+	current := g.links[c.cluster] == c
+	if current {
+		delete(g.links, c.cluster)
+	}
+	g.mu.Unlock()
+	if current {
+		g.Fleet.Disconnect(c.cluster, g.Now())
+		g.Log.Info("agent disconnected", "cluster", c.cluster)
+	}
+}
+
+// Notify wakes the cluster's link after its page of the Book changed.
+func (g *Gateway) Notify(cluster string) {
+	if c := g.conn(cluster); c != nil {
+		c.wake()
+	}
+}
+
+// Expel closes the cluster's link, for instance after its removal.
+func (g *Gateway) Expel(cluster string) {
+	if c := g.conn(cluster); c != nil {
+		c.session.Close(errExpelled)
+	}
+}
+
+var (
+	errReplaced = errors.New("the agent dialled again")
+	errExpelled = errors.New("the cluster was removed")
+)
+
+// ErrNotConnected means that no link to the cluster is open.
+var ErrNotConnected = errors.New("the cluster's agent is not connected")
+
+// Dial opens a stream to the cluster's agent.
+func (g *Gateway) Dial(ctx context.Context, cluster string, h wire.StreamHeader) (net.Conn, error) {
+	c := g.conn(cluster)
+	if c == nil {
+		return nil, fmt.Errorf("reach cluster %s: %w", cluster, ErrNotConnected)
+	}
+	h.Stamp = g.Stamp
+	stream, err := c.session.OpenStream(ctx, h)
+	if err != nil {
+		return nil, fmt.Errorf("reach cluster %s: %w", cluster, err)
+	}
+	return stream, nil
+}
+
+// Connection is the cluster's state as of now.
+func (g *Gateway) Connection(cluster string) v1alpha1.ConnectionState {
+	return g.Fleet.Get(cluster).State(g.Now(), g.Heartbeat)
+}
+
+func (g *Gateway) conn(cluster string) *conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.links[cluster]
+}
