@@ -1,0 +1,182 @@
+package trust
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+)
+
+// AgentLife is the life of an agent's certificate.
+const AgentLife = 24 * time.Hour
+
+// CA is the agents' certificate authority: it signs agents and the gateway,
+// and nothing else of the hub.
+type CA struct {
+	path string
+	now  func() time.Time
+
+	mu       sync.Mutex
+	sequence uint64
+	current  *authority
+	next     *authority
+	// retired roots still verify the agents they signed.
+	retired       []retiredRoot
+	announcements []Announcement
+	pool          *x509.CertPool // nil when to be built
+}
+
+type retiredRoot struct {
+	cert  *x509.Certificate
+	until time.Time
+}
+
+// OpenCA loads the authority kept in dir, or makes one there.
+func OpenCA(dir string, now func() time.Time) (*CA, error) {
+	ca := &CA{path: caPath(dir), now: now}
+	found, err := ca.load()
+	if err != nil {
+		return nil, fmt.Errorf("load agents' authority: %w", err)
+	}
+	if found {
+		return ca, nil
+	}
+	if ca.current, err = newAuthority(now()); err == nil {
+		ca.next, err = newAuthority(now())
+	}
+	if err == nil {
+		err = ca.announceNext()
+	}
+	if err == nil {
+		err = ca.save()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make agents' authority: %w", err)
+	}
+	return ca, nil
+}
+
+// Roots is what agents are told to pin.
+func (ca *CA) Roots() Roots {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	return Roots{
+		Sequence:      ca.sequence,
+		Current:       encodeCertificate(ca.current.cert.Raw),
+		Next:          encodeCertificate(ca.next.cert.Raw),
+		Announcements: slices.Clone(ca.announcements),
+	}
+}
+
+// Pool verifies agents' certificates: those of the current root, and of
+// retired ones until the last agent they signed has had time to renew. It is
+// the same pool until that changes.
+func (ca *CA) Pool() *x509.CertPool {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	now := ca.now()
+	over := func(r retiredRoot) bool { return !now.Before(r.until) }
+	if slices.ContainsFunc(ca.retired, over) {
+		ca.retired, ca.pool = slices.DeleteFunc(ca.retired, over), nil
+	}
+	if ca.pool == nil {
+		ca.pool = x509.NewCertPool()
+		ca.pool.AddCert(ca.current.cert)
+		for _, r := range ca.retired {
+			ca.pool.AddCert(r.cert)
+		}
+	}
+	return ca.pool
+}
+
+// Rotate makes the next root the current one and announces a new next one.
+// Agents follow when they renew; those away longer follow by the chain of
+// announcements.
+func (ca *CA) Rotate() error {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	now := ca.now()
+	next, err := newAuthority(now)
+	if err != nil {
+		return fmt.Errorf("rotate agents' authority: %w", err)
+	}
+	before := *ca.snapshot()
+	ca.retired = append(slices.Clone(ca.retired), retiredRoot{cert: ca.current.cert, until: now.Add(AgentLife + time.Hour)})
+	ca.current, ca.next, ca.pool = ca.next, next, nil
+	if err = ca.announceNext(); err == nil {
+		err = ca.save()
+	}
+	if err != nil {
+		ca.restore(before)
+		return fmt.Errorf("rotate agents' authority: %w", err)
+	}
+	return nil
+}
+
+type caSnapshot struct {
+	sequence      uint64
+	current, next *authority
+	retired       []retiredRoot
+	announcements []Announcement
+}
+
+func (ca *CA) snapshot() *caSnapshot {
+	return &caSnapshot{ca.sequence, ca.current, ca.next, ca.retired, ca.announcements}
+}
+
+func (ca *CA) restore(s caSnapshot) {
+	ca.sequence, ca.current, ca.next, ca.retired, ca.announcements = s.sequence, s.current, s.next, s.retired, s.announcements
+	ca.pool = nil
+}
+
+func (ca *CA) announceNext() error {
+	cross, err := ca.current.announce(ca.next, ca.now())
+	if err != nil {
+		return err
+	}
+	ca.sequence++
+	ca.announcements = append(slices.Clone(ca.announcements), Announcement{
+		Sequence: ca.sequence,
+		Root:     encodeCertificate(ca.next.cert.Raw),
+		Cross:    cross,
+	})
+	return nil
+}
+
+// IssueAgent signs a 24 h client certificate for a key of cluster, PEM. The
+// subject is the hub's word: only the key is taken from a request.
+func (ca *CA) IssueAgent(public *ecdsa.PublicKey, cluster string) (certificate string, expires time.Time, err error) {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	now := ca.now()
+	expires = now.Add(AgentLife)
+	der, err := ca.current.sign(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: cluster},
+		URIs:        []*url.URL{agentURI(cluster)},
+		NotBefore:   now.Add(-backdate),
+		NotAfter:    expires,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, public)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("sign agent of cluster %s: %w", cluster, err)
+	}
+	return encodeCertificate(der), expires, nil
+}
+
+// agentURI is an agent's name in its certificate: atoll://agent/<cluster>.
+func agentURI(cluster string) *url.URL {
+	return &url.URL{Scheme: "atoll", Host: "agent", Path: "/" + cluster}
+}
+
+// clusterOf is the cluster that a verified agent's certificate names.
+func clusterOf(cert *x509.Certificate) (string, error) {
+	cluster := cert.Subject.CommonName
+	if cluster == "" || len(cert.URIs) != 1 || cert.URIs[0].String() != agentURI(cluster).String() {
+		return "", fmt.Errorf("certificate %q is not an agent's", cluster)
+	}
+	return cluster, nil
+}
