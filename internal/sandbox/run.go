@@ -22,6 +22,9 @@ const StartTimeout = 3 * time.Minute
 func (c *Cluster) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
+	c.mu.Lock()
+	clear(c.ended) // what was killed since is not news
+	c.mu.Unlock()
 	probe, err := newProbe(c)
 	if err != nil {
 		return err

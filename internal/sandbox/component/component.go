@@ -44,6 +44,7 @@ func Main(args []string) int {
 		return 2
 	}
 	followLifeline()
+	go trimMemory()
 	flags := slices.Clone(args[1:])
 	if len(flags) > 0 && flags[0] == "--" {
 		flags = flags[1:]

@@ -3,9 +3,13 @@ package component
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
@@ -47,6 +51,9 @@ func runKwok(ctx context.Context, args []string) error {
 	group.Go(func() error { return populate(ctx, typed, state) })
 	group.Go(func() error { return playKubelets(ctx, *kubeconfig, typed, state) })
 	group.Go(func() error { return provisionVolumes(ctx, typed) })
+	group.Go(func() error {
+		return serveKubelets(ctx, typed, state, filepath.Join(filepath.Dir(*statePath), "pki"))
+	})
 	return group.Wait()
 }
 
@@ -92,9 +99,32 @@ func playKubelets(ctx context.Context, kubeconfig string, typed kubernetes.Inter
 	if err != nil {
 		return fmt.Errorf("configure kwok: %w", err)
 	}
+	if err := dropLeases(ctx, typed); err != nil {
+		return err
+	}
 	if err := controller.Start(ctx); err != nil {
 		return fmt.Errorf("start kwok: %w", err)
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// dropLeases removes the node leases of a former run. KWOK takes a node on
+// when it creates or renews the lease, but at its start it may try to create
+// one that it has not seen yet, and then waits ten seconds to try again.
+func dropLeases(ctx context.Context, client kubernetes.Interface) error {
+	leases := client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	list, err := leases.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list node leases: %w", err)
+	}
+	for _, lease := range list.Items {
+		if holder := lease.Spec.HolderIdentity; holder == nil || *holder != kubeletID {
+			continue
+		}
+		if err := leases.Delete(ctx, lease.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("drop lease of node %s: %w", lease.Name, err)
+		}
+	}
+	return nil
 }
