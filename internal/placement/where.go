@@ -64,9 +64,9 @@ type factsView struct {
 
 var whereEnv = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
+		cel.OptionalTypes(), // ahead of the native types, whose provider takes no further ones
 		ext.NativeTypes(reflect.TypeFor[clusterView](), reflect.TypeFor[factsView](), ext.ParseStructTags(true)),
 		cel.Variable("cluster", cel.ObjectType("placement.clusterView")),
-		cel.OptionalTypes(),
 		cel.CrossTypeNumericComparisons(true),
 		cel.DefaultUTCTimeZone(true),
 		ext.Strings(),
