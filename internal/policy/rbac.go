@@ -87,7 +87,7 @@ func rules(byGroup map[string][]string) []rbacv1.PolicyRule {
 func ownedOf(patterns, wanted []string) []string {
 	var owned []string
 	for _, name := range wanted {
-		if Owns(patterns, name) && !SystemOwned(name) {
+		if name != "" && Owns(patterns, name) && !SystemOwned(name) {
 			owned = append(owned, name)
 		}
 	}
