@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -22,6 +23,7 @@ import (
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	openapicommon "k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	controlplane "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
@@ -50,6 +52,7 @@ type chain struct {
 	custom    *apiextensionsapiserver.CustomResourceDefinitions
 	informers informers.SharedInformerFactory
 	resources *serverstorage.ResourceConfig
+	openapi   *openapicommon.OpenAPIV3Config
 }
 
 // servedResources are the built-in groups: what a control plane without pods,
@@ -78,7 +81,7 @@ func newChain(completed options.CompletedOptions, o *Options) (*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure the API server: %w", err)
 	}
-	c.informers = shared
+	c.informers, c.openapi = shared, generic.OpenAPIV3Config
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Atoll", "Atoll"
 	discovery := generic.AggregatedDiscoveryGroupManager
 	generic.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
@@ -139,4 +142,15 @@ func (c *chain) build(config *controlplane.Config, customConfig *apiextensionsap
 	}
 	mountPaths(server, o.Handlers)
 	return nil
+}
+
+// runnable is a server that serves until its context ends.
+type runnable interface {
+	RunWithContext(ctx context.Context) error
+}
+
+func (c *chain) prepare() (runnable, error) {
+	front, custom := c.front.GenericAPIServer, c.custom.GenericAPIServer
+	prepared := front.PrepareRun()
+	return prepared, shareOpenAPI(front, custom, c.openapi)
 }

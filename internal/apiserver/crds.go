@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,6 +32,9 @@ func installCRDs(ctx context.Context, config *rest.Config, crds []*apiextensions
 	if err != nil {
 		return fmt.Errorf("make the client for custom resources: %w", err)
 	}
+	if err := awaitAPIExtensions(ctx, client.Discovery()); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, crd := range crds {
 		group.Go(func() error {
@@ -45,6 +49,22 @@ func installCRDs(ctx context.Context, config *rest.Config, crds []*apiextensions
 	}
 	return group.Wait()
 }
+
+// awaitAPIExtensions waits until definitions can be written, which is before
+// the server calls itself ready.
+func awaitAPIExtensions(ctx context.Context, client discovery.DiscoveryInterface) error {
+	var last error
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		last = client.RESTClient().Get().AbsPath(definitionsPath).Param("limit", "1").Do(ctx).Error()
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for custom resource definitions to be served: %w", errors.Join(err, last))
+	}
+	return nil
+}
+
+const definitionsPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 func applyCRD(ctx context.Context, client clientset.Interface, crd *apiextensionsv1.CustomResourceDefinition) error {
 	wanted := crd.DeepCopy()

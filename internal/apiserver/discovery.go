@@ -88,15 +88,6 @@ func setPriorities(server *genericapiserver.GenericAPIServer) {
 	}
 }
 
-// shareOpenAPI lets the server of custom resources publish their schemas in the
-// documents of the server in front, which clients see. It must be called
-// between PrepareRun, which makes the documents, and Run, which publishes.
-func shareOpenAPI(front, custom *genericapiserver.GenericAPIServer) {
-	custom.StaticOpenAPISpec = front.StaticOpenAPISpec
-	custom.OpenAPIVersionedService = front.OpenAPIVersionedService
-	custom.OpenAPIV3VersionedService = front.OpenAPIV3VersionedService
-}
-
 type bufferedAnswer struct {
 	header http.Header
 	status int

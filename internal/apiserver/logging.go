@@ -6,6 +6,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
+
+	_ "atoll.dev/atoll/internal/apiserver/etcdlog" // Silences etcd clients before they exist.
 )
 
 // setLog sends what Kubernetes' libraries log to w. They share one logger in a

@@ -3,12 +3,16 @@ package apiserver
 import (
 	"context"
 	"io"
+	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -101,6 +105,49 @@ func TestControllersWaitForALeaderWhenDeferred(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestHubsThatShareAStoreAndKeysAreOne(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "pki"), keysOf(t, hub)); err != nil {
+		t.Fatal(err)
+	}
+	client, namespace := adminClient(t), newNamespace(t)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shared"}, StringData: map[string]string{"k": "v"}}
+	if _, err := client.CoreV1().Secrets(namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	account := serviceAccount(t, namespace, "roaming")
+
+	other := startSecond(t, Options{
+		DataDir: dir, Listen: "127.0.0.1:0", DeferControllers: true,
+		Etcd: ExternalEtcd{Servers: []string{hub.etcd.endpoint}},
+		CRDs: []*apiextensionsv1.CustomResourceDefinition{ringCRD()},
+	})
+	read, err := clientOf(t, other).CoreV1().Secrets(namespace).Get(t.Context(), "shared", metav1.GetOptions{})
+	if err != nil || string(read.Data["k"]) != "v" {
+		t.Errorf("the other hub reads the Secret: %v", err)
+	}
+	account.Host = "https://" + other.Address()
+	if status, body := get(t, account, "/version"); status != http.StatusOK {
+		t.Errorf("a token of the first hub at the other: %d %s", status, body)
+	}
+}
+
+// keysOf are a hub's key files, without the socket beside them.
+func keysOf(t *testing.T, s *Server) fs.FS {
+	t.Helper()
+	keys := fstest.MapFS{}
+	files, err := filepath.Glob(s.dir.pki("*.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if filepath.Ext(file) != ".sock" {
+			keys[filepath.Base(file)] = &fstest.MapFile{Data: []byte(readFile(t, file)), Mode: 0o600}
+		}
+	}
+	return keys
 }
 
 func TestRemovedAdminBindingIsBackAfterARestart(t *testing.T) {

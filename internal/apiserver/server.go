@@ -26,6 +26,7 @@ type Server struct {
 	authority *pki.Authority
 	etcd      *embeddedEtcd // nil with an external store
 	chain     *chain
+	prepared  runnable
 
 	controllers sync.WaitGroup
 	lifetime    context.Context // of the controllers; ends first
@@ -84,7 +85,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.chain, err = newChain(completed, &s.options)
+	if s.chain, err = newChain(completed, &s.options); err != nil {
+		return err
+	}
+	s.prepared, err = s.chain.prepare()
 	return err
 }
 
@@ -107,12 +111,10 @@ func (s *Server) release() error {
 // run serves, and returns when the API is ready. From here on the goroutine of
 // supervise ends everything.
 func (s *Server) run(ctx context.Context) error {
-	prepared := s.chain.front.GenericAPIServer.PrepareRun()
-	shareOpenAPI(s.chain.front.GenericAPIServer, s.chain.custom.GenericAPIServer)
 	// Not ctx itself: the controllers end before the API that they talk to.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
-	go func() { served <- prepared.RunWithContext(serving) }()
+	go func() { served <- s.prepared.RunWithContext(serving) }()
 	// The end waits for this start to have noticed it.
 	s.controllers.Add(1)
 	defer s.controllers.Done()
@@ -134,12 +136,16 @@ const startTimeout = 2 * time.Minute
 func (s *Server) makeReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := s.awaitReady(ctx); err != nil {
-		return err
-	}
+	// Custom resources are installed while the server writes its RBAC roles,
+	// which is what it needs longest for.
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return grantAdmins(ctx, s.LoopbackConfig()) })
 	group.Go(func() error { return installCRDs(ctx, s.LoopbackConfig(), s.options.CRDs) })
+	group.Go(func() error {
+		if err := s.awaitReady(ctx); err != nil {
+			return err
+		}
+		return grantAdmins(ctx, s.LoopbackConfig())
+	})
 	return group.Wait()
 }
 

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -110,8 +111,17 @@ func TestOpenAPIDescribesBuiltInAndCustomKinds(t *testing.T) {
 	})
 	eventually(t, "OpenAPI v2 explains both", func(context.Context) (bool, error) {
 		_, body := get(t, adminConfig(t), "/openapi/v2")
-		return strings.Contains(body, "How large the ring is.") && strings.Contains(body, "io.k8s.api.core.v1.ConfigMap"), nil
+		return strings.Contains(body, "How large the ring is.") && strings.Contains(body, "io.k8s.api.core.v1.ConfigMap") &&
+			strings.Contains(body, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"), nil
 	})
+	for path, kind := range map[string]string{
+		"/openapi/v3/api/v1":                       "io.k8s.api.core.v1.ConfigMap",
+		"/openapi/v3/apis/apiextensions.k8s.io/v1": "v1.CustomResourceDefinition",
+	} {
+		if status, body := get(t, adminConfig(t), path); status != http.StatusOK || !strings.Contains(body, kind) {
+			t.Errorf("GET %s: %d, without %s", path, status, kind)
+		}
+	}
 }
 
 func TestUnknownFieldIsRefusedWhenAsked(t *testing.T) {
