@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -122,10 +123,10 @@ func after(earlier Link) Outcome {
 func (m member) drift(applied string) string {
 	changes := m.c.State.Drift
 	if len(changes) == 0 {
-		return applied + "; " + cmpOr(m.c.State.Message, "others changed delivered fields")
+		return applied + "; " + cmp.Or(m.c.State.Message, "others changed delivered fields")
 	}
 	last := changes[len(changes)-1]
-	why := fmt.Sprintf("%s; %s changed %s of %s", applied, cmpOr(last.Manager, "someone"), last.Path, last.Object)
+	why := fmt.Sprintf("%s; %s changed %s of %s", applied, cmp.Or(last.Manager, "someone"), last.Path, last.Object)
 	if last.Paused != "" {
 		why += ", and correction is paused there until " + last.Paused
 	}
@@ -136,7 +137,7 @@ func (m member) drift(applied string) string {
 func (m member) refused(applied string) (Outcome, string, string) {
 	s := m.c.State
 	if s.HeldDeletion != "" || has(s.Problems, "DeletionHeld") {
-		message := cmpOr(problem(s.Problems, "DeletionHeld").Message, s.Message)
+		message := cmp.Or(problem(s.Problems, "DeletionHeld").Message, s.Message)
 		return Broken, "a deletion is held: " + message, m.f.remedy("DeletionHeld", m.target())
 	}
 	for _, p := range s.Problems {
@@ -149,7 +150,7 @@ func (m member) refused(applied string) (Outcome, string, string) {
 		}
 		return Broken, fmt.Sprintf("%s; %s: %s", applied, p.Reason, why), m.f.remedy(p.Reason, m.target())
 	}
-	return Broken, applied + "; " + cmpOr(s.Message, string(s.Sync)), "see each object with atoll tree " + m.target()
+	return Broken, applied + "; " + cmp.Or(s.Message, string(s.Sync)), "see each object with atoll tree " + m.target()
 }
 
 func (m member) health(delivery Link) Link {

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,8 +46,7 @@ func (f Facts) source() Link {
 
 func (f Facts) mendSource(reason string) string {
 	if reason == "PolicyRefused" {
-		return "take the object out and " + f.deploy() + ", or let an admin widen the project: " +
-			"atoll kubeconfig, then kubectl edit projects.atoll.dev " + f.Project.Name
+		return "take the object out and " + f.deploy() + ", or let an admin widen the project: kubectl edit projects.atoll.dev " + f.Project.Name
 	}
 	if f.Application.Spec.Source.Inline != "" {
 		return "mend spec.source.inline and apply the Application again: atoll apply -f FILE"
@@ -117,16 +117,9 @@ func (f Facts) placement() Link {
 	case f.Decision.Missing > 0:
 		l.Outcome, l.Why, l.Do = Broken, f.Decision.Message+f.nearest(), f.mendPlacement()
 	default:
-		l.Outcome, l.Why = OK, cmpOr(f.Decision.Message, "on "+count(len(f.Decision.Chosen), "cluster"))
+		l.Outcome, l.Why = OK, cmp.Or(f.Decision.Message, "on "+count(len(f.Decision.Chosen), "cluster"))
 	}
 	return l
-}
-
-func cmpOr(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 // notPlaced explains the one cluster that was asked about.
