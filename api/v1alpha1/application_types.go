@@ -16,7 +16,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.revision`
 // +kubebuilder:printcolumn:name="As-Of",type=date,JSONPath=`.status.asOf`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 53 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="an application's name is a DNS label of at most 53 characters"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 53 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: an application's name is a DNS label of at most 53 characters"
 type Application struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -26,6 +26,8 @@ type Application struct {
 }
 
 // ApplicationSpec is the source, where it goes and how it is kept.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.variables) || size(self.variables) == 0 || (has(self.lateBinding) && self.lateBinding)",fieldPath=".variables",message="variables are only bound with lateBinding: true; set it or remove them"
 type ApplicationSpec struct {
 	Source Source `json:"source"`
 	// Placement says where; absent means nowhere yet.
@@ -33,6 +35,8 @@ type ApplicationSpec struct {
 	// Namespace in the member for objects that name none; default: the
 	// application's name when the project may own it, else the project's name.
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self != 'atoll-system'",message="atoll-system belongs to the agent; nothing is delivered there"
 	Namespace string `json:"namespace,omitempty"`
 	// Drift says what happens when someone else changes a delivered field.
 	Drift Drift `json:"drift,omitempty"`
@@ -48,9 +52,11 @@ type ApplicationSpec struct {
 	LateBinding bool `json:"lateBinding,omitempty"`
 	// Variables are the values of ${atoll:var.NAME}.
 	// +kubebuilder:validation:MaxProperties=256
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 253 && size(self[k]) <= 4096)",message="a variable's name has at most 253 characters and its value at most 4096"
 	Variables map[string]string `json:"variables,omitempty"`
 	// Health adds rules for kinds whose health Kubernetes' conventions do not tell.
 	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
 	Health []HealthRule `json:"health,omitempty"`
 }
 
@@ -77,11 +83,13 @@ type ContentSource struct {
 
 // ApplicationPlacement is a rule, or the name of one.
 //
+// +kubebuilder:validation:XValidation:rule="(has(self.ref) && size(self.ref) > 0) || (has(self.names) && size(self.names) > 0) || (has(self.clusters) && size(self.clusters) > 0) || (has(self.where) && size(self.where) > 0)",message="give names, clusters (a label selector), where, or the ref of a Placement; to mean every cluster say where: \"true\""
 // +kubebuilder:validation:XValidation:rule="!has(self.ref) || (!has(self.names) && !has(self.clusters) && !has(self.where) && !has(self.count))",message="ref names a Placement; give it alone, or give the rule itself"
 type ApplicationPlacement struct {
 	PlacementRule `json:",inline"`
 	// Ref names a Placement.
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	Ref string `json:"ref,omitempty"`
 }
 
@@ -93,10 +101,12 @@ type Drift struct {
 	Mode DriftMode `json:"mode,omitempty"`
 	// Ignore lists fields that others may change.
 	// +kubebuilder:validation:MaxItems=128
+	// +listType=atomic
 	Ignore []FieldRule `json:"ignore,omitempty"`
 	// Exact lists maps and lists in which additions by others are removed too;
 	// keys of *.kubernetes.io/ are never covered.
 	// +kubebuilder:validation:MaxItems=128
+	// +listType=atomic
 	Exact []FieldRule `json:"exact,omitempty"`
 }
 
@@ -120,21 +130,33 @@ const (
 
 // FieldRule selects fields of objects; empty parts match everything.
 type FieldRule struct {
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	Group string `json:"group,omitempty"`
-	Kind  string `json:"kind,omitempty"`
-	Name  string `json:"name,omitempty"`
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([A-Z][A-Za-z0-9]*)?$`
+	Kind string `json:"kind,omitempty"`
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
 	// Paths are dotted field paths with list elements in brackets by index,
 	// by key or "*": "spec.template.spec.containers[name=web].resources",
 	// "metadata.annotations[example.com/x]".
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
 	Paths []string `json:"paths"`
 }
 
 // HealthRule tells the health of a kind by CEL over `object`.
 type HealthRule struct {
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	Group string `json:"group,omitempty"`
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[A-Z][A-Za-z0-9]*$`
 	Kind string `json:"kind"`
 	// Healthy and Degraded are CEL expressions; Degraded wins; neither true
 	// means Progressing.

@@ -19,7 +19,7 @@ import (
 // +kubebuilder:printcolumn:name="Nodes",type=integer,JSONPath=`.status.facts.nodes`
 // +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="a cluster's name is a DNS label: lower-case letters, digits and '-', at most 63 characters, starting with a letter"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: a cluster's name is a DNS label: lower-case letters, digits and '-', at most 63 characters, starting with a letter"
 type Cluster struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -40,20 +40,27 @@ type ClusterSpec struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Purpose string `json:"purpose,omitempty"`
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
 	Provider string `json:"provider,omitempty"`
 	// +kubebuilder:validation:MaxLength=253
 	Account string `json:"account,omitempty"`
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
 	Region string `json:"region,omitempty"`
 	// Jurisdiction is the law that data in the cluster is under, such as "eu".
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
 	Jurisdiction string `json:"jurisdiction,omitempty"`
 	// Tenant, when set, dedicates the cluster to projects of that tenant.
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
 	Tenant string `json:"tenant,omitempty"`
 	// Frameworks are the compliance frameworks the cluster is certified for.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$`
 	Frameworks []string `json:"frameworks,omitempty"`
 	// +kubebuilder:validation:MaxLength=253
 	HardwareProfile string `json:"hardwareProfile,omitempty"`
@@ -65,6 +72,9 @@ type ClusterSpec struct {
 	Unschedulable bool `json:"unschedulable,omitempty"`
 	// Taints keep away applications whose placement does not tolerate them.
 	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=key
+	// +listMapKey=effect
 	Taints []Taint `json:"taints,omitempty"`
 	// Profile is the access the agent was installed with; it is the member's
 	// own RBAC that enforces it.
@@ -91,6 +101,7 @@ type DirectAccess struct {
 	// SecretName is a Secret in atoll-system with the key "kubeconfig".
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	SecretName string `json:"secretName"`
 }
 
@@ -98,8 +109,10 @@ type DirectAccess struct {
 type Taint struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
 	Key string `json:"key"`
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
 	Value string `json:"value,omitempty"`
 	// NoSelect keeps new applications away; NoExecute also withdraws running ones.
 	// +kubebuilder:validation:Enum=NoSelect;NoExecute

@@ -15,6 +15,7 @@ type Placement struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// +kubebuilder:validation:XValidation:rule="(has(self.names) && size(self.names) > 0) || (has(self.clusters) && size(self.clusters) > 0) || (has(self.where) && size(self.where) > 0)",message="give names, clusters (a label selector) or where; to mean every cluster say where: \"true\""
 	Spec PlacementRule `json:"spec"`
 }
 
@@ -23,6 +24,9 @@ type Placement struct {
 type PlacementRule struct {
 	// Names lists clusters by name.
 	// +kubebuilder:validation:MaxItems=5000
+	// +listType=set
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	Names []string `json:"names,omitempty"`
 	// Clusters is a label selector in kubectl's syntax, e.g. "stage=production,tier in (a,b)".
 	// +kubebuilder:validation:MaxLength=1024
@@ -34,7 +38,9 @@ type PlacementRule struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
 	Count *int32 `json:"count,omitempty"`
+	// Tolerations let the rule choose clusters in spite of their taints.
 	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
 	Tolerations []Toleration `json:"tolerations,omitempty"`
 	// Residency narrows the Project's; it can never widen it.
 	Residency *Residency `json:"residency,omitempty"`
@@ -44,8 +50,10 @@ type PlacementRule struct {
 type Toleration struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
 	Key string `json:"key"`
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
 	Value string `json:"value,omitempty"`
 }
 

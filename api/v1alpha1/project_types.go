@@ -13,7 +13,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Residency",type=string,JSONPath=`.spec.residency.jurisdictions`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 53 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="a project's name is a DNS label of at most 53 characters"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 53 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: a project's name is a DNS label of at most 53 characters"
 type Project struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -32,15 +32,21 @@ type ProjectSpec struct {
 	// Namespaces it may own in members: a name, or a prefix ending in "*".
 	// Empty means the project's own name and "NAME-*".
 	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[a-z0-9][-a-z0-9]*\*)$`
+	// +kubebuilder:validation:XValidation:rule="self.all(n, !n.startsWith('kube-') && !n.startsWith('atoll-system'))",message="kube-… and atoll-system belong to the cluster and the agent; a project cannot own them"
 	Namespaces []string `json:"namespaces,omitempty"`
 	// Kinds are extra kinds allowed beyond namespaced ones.
 	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
 	Kinds []GroupKind `json:"kinds,omitempty"`
 	// Privileged applies with the agent's own account: cluster-scoped kinds
 	// and RBAC. Setting it needs the verb "escalate" on projects.atoll.dev.
 	Privileged bool `json:"privileged,omitempty"`
 	// Tenant matches Cluster.spec.tenant.
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
 	Tenant string `json:"tenant,omitempty"`
 	// Residency is a hard limit on where the project's work may run. Changing
 	// it needs the verb "classify" on projects.atoll.dev.
@@ -50,23 +56,36 @@ type ProjectSpec struct {
 	// DeletionBudget is how many objects one sync may delete on one cluster
 	// before it holds; default 10.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
 	DeletionBudget *int32 `json:"deletionBudget,omitempty"`
 }
 
 // GroupKind names a kind; "*" stands for every kind of the group.
 type GroupKind struct {
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	Group string `json:"group,omitempty"`
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^(\*|[A-Z][A-Za-z0-9]*)$`
 	Kind string `json:"kind"`
 }
 
 // Residency limits where work may run; a cluster must satisfy every given list.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.jurisdictions) && size(self.jurisdictions) > 0) || (has(self.regions) && size(self.regions) > 0)",message="give jurisdictions or regions; an empty residency limits nothing, so leave it out if that is meant"
 type Residency struct {
 	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$`
 	Jurisdictions []string `json:"jurisdictions,omitempty"`
 	// +kubebuilder:validation:MaxItems=256
+	// +listType=set
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$`
 	Regions []string `json:"regions,omitempty"`
 }
 

@@ -13,6 +13,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Digest",type=string,priority=1,JSONPath=`.spec.digest`
 // +kubebuilder:printcolumn:name="Origin",type=string,JSONPath=`.spec.origin`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.application + '-' + self.spec.digest.substring(7, 19)",message="metadata.name: must be the application, '-' and the first twelve digits of the digest"
 type Revision struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -23,17 +24,25 @@ type Revision struct {
 
 // RevisionSpec names content by digest; it never holds it.
 type RevisionSpec struct {
+	// +kubebuilder:validation:MaxLength=53
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	Application string `json:"application"`
 	// Digest is of the rendered content: "sha256:" and 64 hex digits.
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
-	Digest  string `json:"digest"`
-	Objects int32  `json:"objects"`
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest"`
+	// +kubebuilder:validation:Minimum=0
+	Objects int32 `json:"objects"`
 	// Bytes is the size of the rendered content, uncompressed.
+	// +kubebuilder:validation:Minimum=0
 	Bytes int64 `json:"bytes"`
 	// Secrets counts the Secrets whose values were split out.
-	Secrets int32  `json:"secrets,omitempty"`
-	Origin  string `json:"origin,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	Secrets int32 `json:"secrets,omitempty"`
+	// +kubebuilder:validation:MaxLength=1024
+	Origin string `json:"origin,omitempty"`
 	// Author is who changed the Application's source, as the hub authenticated it.
+	// +kubebuilder:validation:MaxLength=1024
 	Author string `json:"author,omitempty"`
 }
 
