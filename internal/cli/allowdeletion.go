@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/fleet"
+)
+
+func newAllowDeletion(c *console) *cobra.Command {
+	var confirm string
+	cmd := &cobra.Command{
+		Use:   "allow-deletion app/NAME",
+		Short: "Release a deletion that is held, after showing what it deletes",
+		Long: `Release the deletion that an application's clusters hold back (DeletionHeld). It
+lists what would be deleted and where, asks for the name on a terminal, and allows
+exactly that list: a deletion that changes meanwhile is held again.`,
+		Example: `  atoll allow-deletion app/shop
+  atoll allow-deletion app/shop --confirm shop`,
+		Args:              takes(1, "an application: app/NAME"),
+		ValidArgsFunction: c.completeRefs(applicationKind),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.allowDeletion(cmd.Context(), args[0], confirm)
+		},
+	}
+	cmd.Flags().StringVar(&confirm, "confirm", "", "the name again, instead of being asked for it")
+	return cmd
+}
+
+func (c *console) allowDeletion(ctx context.Context, arg, confirm string) error {
+	h, app, err := c.open(ctx, arg, aboutApp{output: "text"})
+	if err != nil {
+		return err
+	}
+	states, err := h.fleet.ApplicationClusters(ctx, app.Namespace, app.Name)
+	if err != nil {
+		return err
+	}
+	digests, held := heldDeletions(states.Clusters)
+	switch len(digests) {
+	case 0:
+		c.say("No cluster holds a deletion of %s.", app.Name)
+		return no()
+	case 1:
+	default:
+		return wrong("the clusters hold different deletions of %s (%s); allow one at a time by the annotation %s",
+			app.Name, list(digests, 5), v1alpha1.AnnotationAllowDeletion)
+	}
+	c.say("This deletion of %s is held:", app.Name)
+	if err := c.listHeld(held); err != nil {
+		return err
+	}
+	if err := c.confirm(app.Name, confirm); err != nil {
+		return err
+	}
+	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: digests[0]}}}
+	if err := h.merge(ctx, applicationKind, app.Namespace, app.Name, patch); err != nil {
+		return err
+	}
+	c.print("%s deletion allowed", applicationKind.ref(app.Name))
+	return nil
+}
+
+// heldDeletions are the distinct digests in order, and the states that hold one.
+func heldDeletions(states []fleet.ClusterState) (digests []string, held []fleet.ClusterState) {
+	known := map[string]bool{}
+	for _, s := range states {
+		digest := s.State.HeldDeletion
+		if digest == "" {
+			continue
+		}
+		held = append(held, s)
+		if !known[digest] {
+			known[digest] = true
+			digests = append(digests, digest)
+		}
+	}
+	return digests, held
+}
+
+func (c *console) listHeld(held []fleet.ClusterState) error {
+	g := grid{indent: "  ", head: []string{"CLUSTER", "OBJECT", "WHY"}, width: c.width}
+	for _, s := range held {
+		listed := false
+		for _, p := range s.State.Problems {
+			if strings.HasPrefix(p.Reason, "Deletion") {
+				g.add(text(s.Cluster), text(label(p.Object)), text(p.Message))
+				listed = true
+			}
+		}
+		if !listed {
+			g.add(text(s.Cluster), text(""), text(s.State.Message))
+		}
+	}
+	return g.write(c.Err, false)
+}

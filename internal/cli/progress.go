@@ -1,0 +1,36 @@
+package cli
+
+import "fmt"
+
+// progress tells how far something is: redrawn in place on a terminal, a line
+// for each change otherwise.
+type progress struct {
+	*console
+	tty  bool
+	last string
+}
+
+func (c *console) progress() *progress {
+	_, tty := terminal(c.Err)
+	return &progress{console: c, tty: tty}
+}
+
+func (p *progress) show(line string) {
+	if line == p.last {
+		return
+	}
+	p.last = line
+	if p.tty {
+		fmt.Fprintf(p.Err, "\r\x1b[K%s", line)
+		return
+	}
+	fmt.Fprintln(p.Err, line)
+}
+
+// done leaves the terminal on a fresh line.
+func (p *progress) done() {
+	if p.tty && p.last != "" {
+		fmt.Fprint(p.Err, "\r\x1b[K")
+	}
+	p.last = ""
+}
