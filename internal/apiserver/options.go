@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
@@ -32,7 +33,8 @@ type Options struct {
 	// APIs are group versions served by handlers instead of by the store.
 	APIs []API
 	// Handlers serve further paths. A path that ends in a slash takes everything
-	// below it. They run behind the same authentication and authorization.
+	// below it. They run behind the same authentication and authorization, and
+	// find their caller with k8s.io/apiserver's request.UserFrom.
 	Handlers map[string]http.Handler
 	// DeferControllers leaves the built-in controllers to the caller, who elects
 	// a leader among several hubs and calls RunControllers there.
@@ -48,9 +50,6 @@ type ExternalEtcd struct {
 	CAFile, CertFile, KeyFile string
 }
 
-// Handler of an API or path finds the caller with
-// k8s.io/apiserver/pkg/endpoints/request.UserFrom(r.Context()).
-
 func (o *Options) external() bool { return len(o.Etcd.Servers) > 0 }
 
 func (o *Options) validate() error {
@@ -63,6 +62,11 @@ func (o *Options) validate() error {
 	for _, api := range o.APIs {
 		if err := api.validate(); err != nil {
 			return err
+		}
+	}
+	for path, handler := range o.Handlers {
+		if !strings.HasPrefix(path, "/") || handler == nil {
+			return fmt.Errorf("path %q does not begin with / or has no handler", path)
 		}
 	}
 	return nil

@@ -11,8 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // childDir, when set, makes this test binary a hub on that directory, so that
@@ -87,23 +90,18 @@ func TestKilledHubLosesNothingAndReleasesItsDirectory(t *testing.T) {
 func TestHubIsSilentOnItsUsersTerminal(t *testing.T) {
 	dir := t.TempDir()
 	child := startChild(t, dir)
-	client := clientOf(t, &Server{dir: dataDir(dir)})
-	// Requests under way when the server stops are what its libraries complain about.
-	requests := make(chan struct{})
-	for i := range 20 {
-		go func() {
-			for n := 0; ; n++ {
-				if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap(fmt.Sprintf("m-%d-%d", i, n)), metav1.CreateOptions{}); err != nil {
-					return
-				}
-				select {
-				case requests <- struct{}{}:
-				default:
-				}
-			}
-		}()
+	config, err := clientcmd.BuildConfigFromFlags("", string(dataDir(dir).adminKubeconfig()))
+	if err != nil {
+		t.Fatal(err)
 	}
-	<-requests
+	config.QPS = -1
+	client := kubernetes.NewForConfigOrDie(config)
+	// Callers who lose patience are what its libraries complain about most.
+	for i := range 300 {
+		patience, giveUp := context.WithTimeout(t.Context(), time.Duration(i)*20*time.Microsecond)
+		_, _ = client.CoreV1().ConfigMaps("default").Create(patience, configMap(fmt.Sprintf("m-%d", i)), metav1.CreateOptions{})
+		giveUp()
+	}
 	if err := child.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}

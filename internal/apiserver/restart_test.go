@@ -11,11 +11,13 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -104,6 +106,42 @@ func TestControllersWaitForALeaderWhenDeferred(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestStopEndsOpenWatches(t *testing.T) {
+	s := startSecond(t, Options{DataDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	var watches []watch.Interface
+	for range 10 {
+		w, err := clientOf(t, s).CoreV1().ConfigMaps("").Watch(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		watches = append(watches, w)
+	}
+	began := time.Now()
+	if err := s.Stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	t.Logf("stopped in %v", time.Since(began))
+	for _, w := range watches {
+		for range w.ResultChan() { //nolint:revive // Until it is closed.
+		}
+	}
+}
+
+func TestEndOfTheContextStopsTheServer(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := Start(ctx, Options{DataDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := s.Wait(); err != nil {
+		t.Errorf("a server that was told to end: %v", err)
+	}
+	if _, err := clientOf(t, s).Discovery().ServerVersion(); err == nil {
+		t.Error("it still answers")
 	}
 }
 
