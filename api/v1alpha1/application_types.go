@@ -35,7 +35,7 @@ type ApplicationSpec struct {
 	// Namespace in the member for objects that name none; default: the
 	// application's name when the project may own it, else the project's name.
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$')",message="must be a namespace: lower-case letters, digits and '-', with a letter or digit at both ends"
 	// +kubebuilder:validation:XValidation:rule="self != 'atoll-system'",message="atoll-system belongs to the agent; nothing is delivered there"
 	Namespace string `json:"namespace,omitempty"`
 	// Drift says what happens when someone else changes a delivered field.

@@ -40,27 +40,27 @@ type ClusterSpec struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Purpose string `json:"purpose,omitempty"`
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Provider string `json:"provider,omitempty"`
 	// +kubebuilder:validation:MaxLength=253
 	Account string `json:"account,omitempty"`
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Region string `json:"region,omitempty"`
 	// Jurisdiction is the law that data in the cluster is under, such as "eu".
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Jurisdiction string `json:"jurisdiction,omitempty"`
 	// Tenant, when set, dedicates the cluster to projects of that tenant.
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Tenant string `json:"tenant,omitempty"`
 	// Frameworks are the compliance frameworks the cluster is certified for.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=set
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
-	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Frameworks []string `json:"frameworks,omitempty"`
 	// +kubebuilder:validation:MaxLength=253
 	HardwareProfile string `json:"hardwareProfile,omitempty"`

@@ -26,7 +26,7 @@ type PlacementRule struct {
 	// +kubebuilder:validation:MaxItems=5000
 	// +listType=set
 	// +kubebuilder:validation:items:MaxLength=63
-	// +kubebuilder:validation:items:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="no cluster can bear this name; for a pattern use clusters or where"
 	Names []string `json:"names,omitempty"`
 	// Clusters is a label selector in kubectl's syntax, e.g. "stage=production,tier in (a,b)".
 	// +kubebuilder:validation:MaxLength=1024

@@ -34,7 +34,7 @@ type ProjectSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
 	// +kubebuilder:validation:items:MaxLength=63
-	// +kubebuilder:validation:items:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[a-z0-9][-a-z0-9]*\*)$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?|[a-z0-9][-a-z0-9]*[*])$')",message="must be a namespace, or a prefix of some ending in *, such as shop-*; * alone would own them all"
 	// +kubebuilder:validation:XValidation:rule="self.all(n, !n.startsWith('kube-') && !n.startsWith('atoll-system'))",message="kube-… and atoll-system belong to the cluster and the agent; a project cannot own them"
 	Namespaces []string `json:"namespaces,omitempty"`
 	// Kinds are extra kinds allowed beyond namespaced ones.
@@ -46,7 +46,7 @@ type ProjectSpec struct {
 	Privileged bool `json:"privileged,omitempty"`
 	// Tenant matches Cluster.spec.tenant.
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-_.a-z0-9]*[a-z0-9])?)?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Tenant string `json:"tenant,omitempty"`
 	// Residency is a hard limit on where the project's work may run. Changing
 	// it needs the verb "classify" on projects.atoll.dev.
@@ -79,13 +79,13 @@ type Residency struct {
 	// +listType=set
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
-	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Jurisdictions []string `json:"jurisdictions,omitempty"`
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=set
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
-	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$')",message="must be lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 	Regions []string `json:"regions,omitempty"`
 }
 

@@ -1,6 +1,7 @@
 package validate_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
@@ -155,17 +157,14 @@ func startAdmission(t *testing.T) admission {
 		}
 	}
 	a := admission{client}
-	deadline := time.Now().Add(time.Minute)
+	served := func(manifest string) wait.ConditionWithContextFunc {
+		return func(context.Context) (bool, error) {
+			return !apierrors.IsNotFound(a.submit(t, parse(t, manifest))), nil
+		}
+	}
 	for _, manifest := range sense {
-		for {
-			err := a.submit(t, parse(t, manifest))
-			if err == nil || !apierrors.IsNotFound(err) {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("the kinds are not served: %v", err)
-			}
-			time.Sleep(50 * time.Millisecond)
+		if err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, served(manifest)); err != nil {
+			t.Fatalf("wait until %s is served: %v", manifest, err)
 		}
 	}
 	return a
