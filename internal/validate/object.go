@@ -1,7 +1,10 @@
 package validate
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -84,7 +87,38 @@ func decode(kind string, u *unstructured.Unstructured) (runtime.Object, error) {
 		return nil, nil
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, typed); err != nil {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("%s %q does not have the shape of its kind: %v", kind, u.GetName(), err))
+		return nil, misshapen(kind, u, typed, err)
 	}
 	return typed, nil
+}
+
+// misshapen names the field of the wrong type, which the converter does not
+// tell but encoding/json does.
+func misshapen(kind string, u *unstructured.Unstructured, typed runtime.Object, cause error) error {
+	data, err := json.Marshal(u.Object)
+	if err == nil {
+		err = json.Unmarshal(data, typed)
+	}
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind(kind).GroupKind(), u.GetName(), field.ErrorList{
+			field.TypeInvalid(field.NewPath(wrong.Field), field.OmitValueType{}, "must be "+typeName(wrong.Type)+", not "+wrong.Value),
+		})
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("%s %q does not have the shape of its kind: %v", kind, u.GetName(), cause))
+}
+
+// typeName is what a YAML author calls a Go type.
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "text (in quotes)"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int32, reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list"
+	}
+	return "a map"
 }
