@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	pathcontent "k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -112,7 +112,7 @@ func checkName(metadata map[string]any, failf func(string, ...any)) string {
 	case len(name) > 253:
 		failf("metadata.name has %d characters, more than 253", len(name))
 	default:
-		for _, why := range path.IsValidPathSegmentName(name) {
+		for _, why := range pathcontent.IsPathSegmentName(name) {
 			failf("metadata.name %q %s", name, why)
 		}
 	}

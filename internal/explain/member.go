@@ -16,7 +16,7 @@ type member struct {
 
 func (m member) links() []Link {
 	wanted, delivery := m.desired(), m.delivery()
-	return []Link{wanted, delivery, m.apply(delivery), m.health(delivery)}
+	return []Link{wanted, delivery, m.apply(delivery), m.health()}
 }
 
 func (m member) desired() Link {
@@ -153,14 +153,14 @@ func (m member) refused(applied string) (Outcome, string, string) {
 	return Broken, applied + "; " + cmp.Or(s.Message, string(s.Sync)), "see each object with atoll tree " + m.target()
 }
 
-func (m member) health(delivery Link) Link {
+func (m member) health() Link {
 	l := Link{Stage: Health, Outcome: Unknown, AsOf: m.c.Reported}
 	s := m.c.State
 	switch {
 	case m.c.Reported.IsZero():
 		l.Why = "nothing was reported; silence is not health"
 		return l
-	case delivery.Outcome == Broken && m.c.Connection != v1alpha1.Connected:
+	case m.c.Connection != v1alpha1.Connected:
 		l.Why = fmt.Sprintf("the last report, %s ago, said %s; silence is not health", age(m.f.Now, m.c.Reported), s.Health)
 		return l
 	case !m.current():
