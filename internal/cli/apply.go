@@ -162,16 +162,15 @@ func (a *applier) send(ctx context.Context, m manifest, project string) (*unstru
 		opts.DryRun = []string{metav1.DryRunAll}
 	}
 	var out *unstructured.Unstructured
-	try := func(ctx context.Context) (bool, error) {
-		var err error
-		out, err = a.hub.of(m.kind, project).Apply(ctx, m.object.GetName(), m.object, opts)
-		if apierrors.IsNotFound(err) && a.projects[project] {
-			return false, nil
-		}
-		return true, err
+	var failure error
+	waited := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, namespaceWait, true, func(context.Context) (bool, error) {
+		out, failure = a.hub.of(m.kind, project).Apply(ctx, m.object.GetName(), m.object, opts)
+		return !apierrors.IsNotFound(failure) || !a.projects[project], nil
+	})
+	if waited != nil && ctx.Err() == nil {
+		return nil, wrong("%s: project %s was made but has no namespace after %s", m.kind.ref(m.object.GetName()), project, namespaceWait)
 	}
-	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, namespaceWait, true, try)
-	return out, a.readable(m, project, err)
+	return out, a.readable(m, project, failure)
 }
 
 // readable names the object and what to do; refusals field by field stay as
@@ -181,6 +180,8 @@ func (a *applier) readable(m manifest, project string, err error) error {
 	switch {
 	case err == nil, apierrors.IsInvalid(err), unreachable(err) != "":
 		return err
+	case len(unknownFields(err)) > 0:
+		return wrong("%s", refusal(ref, unknownFields(err)))
 	case apierrors.IsNotFound(err) && m.kind.namespaced:
 		return wrong("%s: there is no project %q; apply the Project first", ref, project)
 	case apierrors.IsConflict(err):

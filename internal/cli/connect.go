@@ -13,6 +13,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/version"
 )
 
 // hub is a connection: objects by the Kubernetes API, the rest by the fleet API.
@@ -38,7 +39,7 @@ func (c *console) connect() (*hub, error) {
 	if err != nil {
 		return nil, wrong("read the kubeconfig: %v", err)
 	}
-	config.UserAgent = "atoll/" + Version
+	config.UserAgent = "atoll/" + version.Version
 	// The commands make few calls and wait for them: nothing to throttle.
 	config.QPS = -1
 	config.WarningHandler = rest.NewWarningWriter(c.Err, rest.WarningWriterOptions{Deduplicate: true, Color: bool(c.ink)})

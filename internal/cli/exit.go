@@ -91,19 +91,45 @@ func refusedFields(err error) string {
 	if status.Details.Group != "" {
 		subject += "." + status.Details.Group
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s/%s is refused:", subject, status.Details.Name)
+	var lines []string
 	for _, cause := range status.Details.Causes {
-		fmt.Fprintf(&b, "\n  %s", fieldLine(cause))
+		// This one only says that there may be more once the others are mended.
+		if !strings.Contains(cause.Message, "some validation rules were not checked") {
+			lines = append(lines, fieldLine(cause))
+		}
 	}
-	return b.String()
+	return refusal(subject+"/"+status.Details.Name, lines)
+}
+
+func refusal(subject string, lines []string) string {
+	return subject + " is refused:\n  " + strings.Join(lines, "\n  ")
 }
 
 func fieldLine(cause metav1.StatusCause) string {
 	if cause.Field == "" || cause.Field == "<nil>" {
-		return cause.Message
+		// A rule about the whole object names the field in its message.
+		return strings.TrimPrefix(cause.Message, "Invalid value: ")
 	}
 	return cause.Field + ": " + cause.Message
+}
+
+// unknownFields reads the fields out of the sentence with which server-side
+// apply refuses an object that does not fit its schema; none for other errors.
+func unknownFields(err error) []string {
+	if err == nil || !strings.Contains(err.Error(), "failed to create typed patch object") {
+		return nil
+	}
+	var lines []string
+	for _, line := range strings.Split(err.Error(), "\n") {
+		if _, rest, ok := strings.Cut(line, "): "); ok {
+			line = rest
+		}
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, ".") {
+			line = strings.Replace(line, "field not declared in schema", "there is no such field", 1)
+			lines = append(lines, strings.TrimPrefix(line, "."))
+		}
+	}
+	return lines
 }
 
 // unreachable tells why there was no answer at all.

@@ -12,6 +12,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/join"
+	"atoll.dev/atoll/internal/version"
 )
 
 type joinOptions struct {
@@ -69,7 +70,7 @@ func (o *joinOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.jurisdiction, "jurisdiction", "", "the law that its data is under, such as eu")
 	f.StringVar(&o.tenant, "tenant", "", "dedicate it to projects of this tenant")
 	f.StringVar(&o.profile, "profile", "", "the agent's access: read, namespaces or full (default full)")
-	f.StringVar(&o.image, "image", "atoll-agent:"+Version, "the agent's image")
+	f.StringVar(&o.image, "image", "atoll-agent:"+version.Version, "the agent's image")
 	f.BoolVar(&o.autoAccept, "auto-accept", false, "accept the agent as soon as it asks")
 	f.BoolVar(&o.explain, "explain", false, "print what the agent will be able to do; register nothing")
 	f.StringVar(&o.direct, "direct", "", "kubeconfig of a cluster without an agent of its own")
@@ -127,8 +128,9 @@ func (c *console) join(ctx context.Context, o joinOptions, args []string) error 
 	case o.output != "":
 		return c.printAgent(ctx, h, cl, o)
 	}
-	c.say("%s\nRun this where the kubectl context %s is the cluster (the token in it works once, for an hour):\n", next(cl), name)
+	c.say("Install its agent where the kubectl context %s is that cluster:\n", name)
 	c.print("%s", c.installCommand(name, o))
+	c.say("\n%s", next(cl))
 	return nil
 }
 
@@ -148,7 +150,7 @@ func (c *console) installCommand(name string, o joinOptions) string {
 	if c.context != "" {
 		command += " --context " + c.context
 	}
-	if o.image != "atoll-agent:"+Version {
+	if o.image != "atoll-agent:"+version.Version {
 		command += " --image " + o.image
 	}
 	return command + " -o yaml | kubectl --context " + name + " apply -f -"

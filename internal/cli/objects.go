@@ -100,7 +100,7 @@ func notServed(err error) bool {
 }
 
 func notAHub(h *hub, err error) error {
-	if !notServed(err) {
+	if !notServed(err) && !strings.Contains(err.Error(), "404 page not found") {
 		return err
 	}
 	return wrong("%s is a Kubernetes API but not an Atoll hub; is the kubeconfig that of a member cluster?", h.config.Host)

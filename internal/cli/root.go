@@ -11,9 +11,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Version is this program's; the linker sets it for a release.
-var Version = "dev"
-
 // console is what every command shares: the streams, the connection's flags
 // and the clock.
 type console struct {

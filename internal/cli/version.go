@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/version"
 )
 
 func newVersion(c *console) *cobra.Command {
@@ -40,7 +41,7 @@ func (c *console) version(ctx context.Context, client bool, output string) error
 	if err := checkOutput(output); err != nil {
 		return err
 	}
-	v := versions{Client: Version, Go: runtime.Version()}
+	v := versions{Client: version.Version, Go: runtime.Version()}
 	var failure error
 	if !client {
 		v.Hub, failure = c.hubInfo(ctx)

@@ -54,7 +54,7 @@ func container(image string) corev1.Container {
 	return corev1.Container{
 		Name:  "agent",
 		Image: image,
-		Args:  []string{"run", "--bootstrap-dir", BootstrapDir},
+		Args:  []string{"run", "--bootstrap", BootstrapDir},
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
