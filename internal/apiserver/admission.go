@@ -126,8 +126,9 @@ func refusal(a admission.Attributes, err error) error {
 	if fields := fieldErrors(err); len(fields) > 0 {
 		return apierrors.NewInvalid(a.GetKind().GroupKind(), a.GetName(), fields)
 	}
-	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-		return err
+	// Bare, for the server looks for a status only at the top.
+	if status := (*apierrors.StatusError)(nil); errors.As(err, &status) {
+		return status
 	}
 	return admission.NewForbidden(a, err)
 }
