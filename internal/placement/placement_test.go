@@ -115,6 +115,8 @@ func TestOneClusterIsChosenOrRefusedWithItsReason(t *testing.T) {
 		{name: "where is false", rule: func(r *v1alpha1.PlacementRule) { r.Where = "cluster.region == 'x'" }, want: WhereFalse},
 		{name: "where meets a label the cluster lacks", rule: func(r *v1alpha1.PlacementRule) { r.Where = "cluster.labels.tier == 'x'" }, want: WhereFailed, says: "no such key: tier"},
 		{name: "where reads facts nobody reported", rule: func(r *v1alpha1.PlacementRule) { r.Where = "cluster.facts.nodes < 3" }, want: FactsMissing},
+		{name: "where reads facts by a detour", rule: func(r *v1alpha1.PlacementRule) { r.Where = "!([cluster].exists(c, c.facts.nodes > 3))" }, want: FactsMissing},
+		{name: "where needs no facts to hold", rule: func(r *v1alpha1.PlacementRule) { r.Where = "cluster.facts.nodes > 3 || cluster.name == 'a'" }, want: Chosen},
 		{name: "a taint nobody tolerates", cluster: taint(v1alpha1.TaintNoSelect), want: Tainted, says: "gpu=a100:NoSelect"},
 		{name: "NoSelect leaves what runs", cluster: taint(v1alpha1.TaintNoSelect), previous: true, want: Kept},
 		{name: "NoExecute does not", cluster: taint(v1alpha1.TaintNoExecute), previous: true, want: Tainted},
@@ -262,6 +264,10 @@ func TestWhereReadsTheClusterAndItsFacts(t *testing.T) {
 		"'soc2' in cluster.frameworks",
 		"cluster.facts.storageClasses.exists(s, s.startsWith('stand'))",
 		"sets.contains(cluster.frameworks, ['soc2'])",
+		"!has(cluster.tenant) && has(cluster.facts.storageClasses) && !has(cluster.facts.zones)",
+		"has(cluster.labels.stage) && !has(cluster.labels.tier) && has(cluster.facts)",
+		"[cluster].all(c, c == cluster && c.facts.nodes == 3)",
+		"type(cluster) == type(cluster)",
 	} {
 		d := decide(t, Input{Rule: v1alpha1.PlacementRule{Where: expression}, Project: aProject(), Clusters: []v1alpha1.Cluster{c}})
 		if !d.Why["a"].Chosen {
