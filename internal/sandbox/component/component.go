@@ -1,8 +1,8 @@
 // Package component is the servers that a sandbox cluster is made of, each as
 // the command it is elsewhere: etcd, kube-apiserver, kube-controller-manager,
-// kube-scheduler, and kwok, which plays the kubelets, the volume driver and
-// the cloud. It decides how simulated nodes, pods and volumes behave. Who
-// starts it, with which files and ports, is left to package sandbox.
+// kube-scheduler, and kwok, which plays the kubelets and the volume driver. It
+// decides how simulated nodes, pods and volumes behave. Who starts it, with
+// which files and ports, is left to package sandbox.
 //
 // It links all of Kubernetes, so nothing but cmd/atoll-sandbox may import it.
 package component
