@@ -127,11 +127,15 @@ func strictJSON(data []byte) (any, error) {
 }
 
 // lines makes the line numbers of a YAML error count from the start of the
-// file instead of the document, and drops the decoder's prefixes.
+// file instead of the document, drops the decoder's prefixes, and takes out
+// what it quotes: that may be a secret value.
 func (d document) lines(err error) error {
 	text := err.Error()
 	for _, prefix := range []string{"error converting YAML to JSON: ", "yaml: ", "unmarshal errors:\n  "} {
 		text = strings.TrimPrefix(text, prefix)
+	}
+	for _, q := range quoting {
+		text = q.pattern.ReplaceAllString(text, q.instead)
 	}
 	return errors.New(lineNumber.ReplaceAllStringFunc(text, func(s string) string {
 		n, err := strconv.Atoi(s[len("line "):])
@@ -143,6 +147,18 @@ func (d document) lines(err error) error {
 }
 
 var lineNumber = regexp.MustCompile(`\bline \d+`)
+
+// quoting lists the errors of the YAML decoder that quote what was written. A
+// password that begins with '*' reads as an alias, one with '!' as a tag.
+var quoting = []struct {
+	pattern *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`(?s)unknown anchor '.*' referenced`), "an alias (*name) has no anchor; quote the value if it is none"},
+	{regexp.MustCompile(`(?s)anchor '.*' value contains itself`), "an anchor contains an alias to itself"},
+	{regexp.MustCompile("(?s)cannot decode (\\S+) `.*` as a "), "cannot decode a $1 as a "},
+	{regexp.MustCompile(`(?s)(invalid|unsupported) map key.*`), "a key is neither a string nor a number; quote it"},
+}
 
 // expandedSize is about how many bytes a document has once its aliases are
 // replaced by what they stand for. Aliases of aliases grow exponentially, so

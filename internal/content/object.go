@@ -69,25 +69,8 @@ func check(manifest map[string]any) (report.ObjectRef, []string) {
 	var problems []string
 	failf := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 
-	ref := report.ObjectRef{}
-	switch apiVersion, ok := manifest["apiVersion"].(string); {
-	case !ok || apiVersion == "":
-		failf(`apiVersion is missing: add one, such as "apps/v1"`)
-	default:
-		gv, err := schema.ParseGroupVersion(apiVersion)
-		if err != nil || len(validation.IsDNS1123Label(gv.Version)) > 0 || gv.Group != "" && len(validation.IsDNS1123Subdomain(gv.Group)) > 0 {
-			failf(`apiVersion %q is not GROUP/VERSION such as "apps/v1"`, shorten(apiVersion))
-		}
-		ref.Group, ref.Version = gv.Group, gv.Version
-	}
-	switch kind, ok := manifest["kind"].(string); {
-	case !ok || kind == "":
-		failf(`kind is missing: add one, such as "Deployment"`)
-	case !kindPattern.MatchString(kind):
-		failf("kind %q is not a word of letters and digits", shorten(kind))
-	default:
-		ref.Kind = kind
-	}
+	ref := report.ObjectRef{Kind: checkKind(manifest, failf)}
+	ref.Group, ref.Version = checkVersion(manifest, failf)
 	metadata, ok := manifest["metadata"].(map[string]any)
 	if !ok {
 		failf("metadata is missing: add metadata.name")
@@ -98,6 +81,34 @@ func check(manifest map[string]any) (report.ObjectRef, []string) {
 	checkStrings(metadata, "annotations", failf)
 	checkOwners(metadata, failf)
 	return ref, problems
+}
+
+func checkVersion(manifest map[string]any, failf func(string, ...any)) (group, version string) {
+	apiVersion, _ := manifest["apiVersion"].(string)
+	if apiVersion == "" {
+		failf(`apiVersion is missing: add one, such as "apps/v1"`)
+		return "", ""
+	}
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil || len(validation.IsDNS1123Label(gv.Version)) > 0 || gv.Group != "" && len(validation.IsDNS1123Subdomain(gv.Group)) > 0 {
+		failf(`apiVersion %q is not GROUP/VERSION such as "apps/v1"`, shorten(apiVersion))
+	}
+	return gv.Group, gv.Version
+}
+
+func checkKind(manifest map[string]any, failf func(string, ...any)) string {
+	switch kind, _ := manifest["kind"].(string); {
+	case kind == "":
+		failf(`kind is missing: add one, such as "Deployment"`)
+	case !kindPattern.MatchString(kind):
+		failf("kind %q is not a word of letters and digits", shorten(kind))
+	case strings.EqualFold(kind, "Secret") && kind != "Secret":
+		// Its values would not be split out.
+		failf("kind %q is spelt Secret", kind)
+	default:
+		return kind
+	}
+	return ""
 }
 
 func checkName(metadata map[string]any, failf func(string, ...any)) string {

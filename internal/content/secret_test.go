@@ -72,19 +72,29 @@ func TestNoSecretValueIsInWhatIsStoredPrintedOrRefused(t *testing.T) {
 		"the whole":          fmt.Sprintf("%+v", p),
 	}
 	for name, broken := range map[string]string{
-		"invalid base64":   "data: {p: '" + canary + "%'}",
-		"a number":         "stringData: {p: 5, q: " + canary + "}",
-		"a list":           "stringData: [" + canary + "]",
-		"a key twice":      "stringData:\n  p: " + canary + "\n  p: " + canary,
-		"broken YAML":      "stringData:\n  p: " + canary + "\n bad",
-		"an unknown field": "stringdata: {p: " + canary + "}",
-		"no reference key": "stringData: {p: " + canary + "}",
+		"invalid base64":                    "data: {p: '" + canary + "%'}",
+		"a number":                          "stringData: {p: 5, q: " + canary + "}",
+		"a list":                            "stringData: [" + canary + "]",
+		"a key twice":                       "stringData:\n  p: " + canary + "\n  p: " + canary,
+		"broken YAML":                       "stringData:\n  p: " + canary + "\n bad",
+		"an alias":                          "stringData: {p: *" + canary + "}",
+		"an alias, and an anchor elsewhere": "type: &a Opaque\nstringData: {p: *" + canary + "}",
+		"a tag":                             "stringData: {p: !!int " + canary + "}",
+		"a key of no type":                  "stringData: {~: " + canary + "}",
+		"a list as key":                     "stringData: {? [" + canary + "] : " + canary + "}",
+		"an unknown field":                  "stringdata: {p: " + canary + "}",
+		"a kind in small letters":           "",
+		"no reference key":                  "stringData: {p: " + canary + "}",
 	} {
 		options := content.Options{Ref: testRef}
 		if name == "no reference key" {
 			options.Ref = nil
 		}
-		text := "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n" + broken
+		kind := "Secret"
+		if name == "a kind in small letters" {
+			kind, broken = "secret", "stringData: {p: "+canary+"}"
+		}
+		text := "apiVersion: v1\nkind: " + kind + "\nmetadata: {name: s}\n" + broken
 		_, err := content.Parse([]content.File{{Name: "f", Data: []byte(text)}}, options)
 		if err == nil {
 			t.Errorf("%s was accepted", name)

@@ -158,6 +158,14 @@ func TestTheFirstBrokenLinkIsNamed(t *testing.T) {
 			explain.Delivery, "two", explain.Broken, "not accepted", "atoll accept two",
 		},
 		{
+			"the cluster was removed",
+			func(f *explain.Facts) {
+				f.Decision.Why["two"] = placement.Verdict{Cluster: "two", Reason: placement.NotFound}
+				f.Clusters[1].Accepted = false
+			},
+			explain.Delivery, "two", explain.Broken, "removed from the hub; its workloads stay", "atoll join two",
+		},
+		{
 			"the agent was never installed",
 			func(f *explain.Facts) { f.Clusters[1].Connection, f.Clusters[1].Joined = v1alpha1.Pending, false },
 			explain.Delivery, "two", explain.Broken, "no agent", "atoll join two",

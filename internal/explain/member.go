@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -40,6 +41,9 @@ func (m member) delivery() Link {
 	l := Link{Stage: Delivery, Outcome: Broken}
 	state := m.c.State
 	switch {
+	case m.f.Decision.Why[m.c.Cluster].Reason == placement.NotFound:
+		l.Why = "the cluster was removed from the hub; its workloads stay as they are"
+		l.Do = "register it again: atoll join " + m.c.Cluster + ", or take its name out of spec.placement"
 	case m.c.Refusal != "":
 		l.Why = "the hub turns the agent away: " + m.c.Refusal
 		l.Do = "see atoll describe cluster " + m.c.Cluster
