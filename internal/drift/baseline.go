@@ -19,6 +19,9 @@ type Baseline struct {
 	Leaves []uint64 `cbor:"2,keyasint,omitempty"`
 	// Entry is the EntryHash at that time.
 	Entry uint64 `cbor:"3,keyasint,omitempty"`
+	// Partial tells that some fields were left to someone else and are still
+	// asked for: then ownership alone does not tell that all is well.
+	Partial bool `cbor:"4,keyasint,omitempty"`
 }
 
 // Empty tells that nothing was ever recorded.
@@ -73,9 +76,10 @@ func (b Baseline) set() (*fieldpath.Set, error) {
 	return set, nil
 }
 
-// Untouched tells by metadata alone that nobody changed a field of ours.
-func (b Baseline) Untouched(managed []metav1.ManagedFieldsEntry, manager string) bool {
-	return b.Entry != 0 && b.Entry == EntryHash(managed, manager)
+// Untouched tells by the EntryHash of a live object alone that nobody changed
+// a field of ours.
+func (b Baseline) Untouched(entry uint64) bool {
+	return b.Entry != 0 && b.Entry == entry && !b.Partial
 }
 
 // Held are those of paths' fields that manager still owns in obj.
@@ -91,4 +95,47 @@ func Held(managed []metav1.ManagedFieldsEntry, manager string, paths Paths) (*fi
 		}
 	}
 	return held, nil
+}
+
+// Keeping is b with the old baseline's values at the paths of changes: fields
+// that were left to whoever changed them, and stay reported.
+func (b Baseline) Keeping(old Baseline, changes []Change) (Baseline, error) {
+	now, err := b.set()
+	if err != nil {
+		return Baseline{}, err
+	}
+	before, err := old.set()
+	if err != nil {
+		return Baseline{}, err
+	}
+	hashes := map[string]uint64{}
+	for i, p := range leaves(now) {
+		hashes[p.String()] = b.Leaves[i]
+	}
+	kept := now.Copy()
+	for i, p := range leaves(before) {
+		if _, has := hashes[p.String()]; !has && changed(changes, p) {
+			kept.Insert(p)
+			hashes[p.String()] = old.Leaves[i]
+		}
+	}
+	fields, err := kept.ToJSON()
+	if err != nil {
+		return Baseline{}, fmt.Errorf("encode field set: %w", err)
+	}
+	out := Baseline{Fields: fields, Entry: b.Entry, Partial: !kept.Equals(now)}
+	for _, p := range leaves(kept) {
+		out.Leaves = append(out.Leaves, hashes[p.String()])
+	}
+	return out, nil
+}
+
+// changed tells whether p is one of the changes' paths or lies below one.
+func changed(changes []Change, p fieldpath.Path) bool {
+	for _, c := range changes {
+		if len(c.Path) <= len(p) && p[:len(c.Path)].Equals(c.Path) {
+			return true
+		}
+	}
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -102,6 +103,18 @@ func isLeaf(set *fieldpath.Set, p fieldpath.Path) bool {
 		set = set.WithPrefix(e)
 	}
 	return set.Empty()
+}
+
+// Unlike are the changes whose new value is not what the manifest asks for.
+func Unlike(changes []Change, manifest map[string]any) []Change {
+	var out []Change
+	for _, c := range changes {
+		want, asked := Lookup(manifest, c.Path)
+		if c.Gone == asked || asked && !equality.Semantic.DeepEqual(want, c.New) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // Hidden stands for a secret's value.

@@ -1,13 +1,11 @@
 package drift
 
 import (
-	"fmt"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -159,31 +157,32 @@ func timeOf(m metav1.ManagedFieldsEntry) (t time.Time) {
 	return t
 }
 
-// SameValue tells whether the live object holds what the manifest asks at p.
-func SameValue(manifest, live map[string]any, p fieldpath.Path) bool {
-	want, asked := Lookup(manifest, p)
-	have, present := Lookup(live, p)
-	return asked == present && equality.Semantic.DeepEqual(want, have)
-}
-
-// Set is the field set of changes, for Only and WithoutFields.
-func Set(changes []Change) *fieldpath.Set {
-	set := fieldpath.NewSet()
-	for _, c := range changes {
-		set.Insert(c.Path)
-	}
-	return set
-}
-
 // PathsOf are rule paths that select exactly the changes' fields.
-func PathsOf(changes []Change) (Paths, error) {
+func PathsOf(changes []Change) Paths {
 	var paths Paths
 	for _, c := range changes {
-		p, err := ParsePath(Dotted(c.Path))
-		if err != nil {
-			return nil, fmt.Errorf("leave %s to its owner: %w", Dotted(c.Path), err)
-		}
-		paths = append(paths, p)
+		paths = append(paths, pathOf(c.Path))
 	}
-	return paths, nil
+	return paths
+}
+
+func pathOf(p fieldpath.Path) Path {
+	var out Path
+	for _, e := range p {
+		switch {
+		case e.FieldName != nil:
+			out = append(out, segment{text: *e.FieldName})
+		case e.Key != nil:
+			s := segment{text: keyText(*e.Key), bracket: true}
+			for _, f := range *e.Key {
+				s.keys = append(s.keys, keyValue{f.Name, scalar(f.Value.Unstructured())})
+			}
+			out = append(out, s)
+		case e.Value != nil:
+			out = append(out, segment{text: scalar((*e.Value).Unstructured()), bracket: true})
+		case e.Index != nil:
+			out = append(out, segment{text: strconv.Itoa(*e.Index), bracket: true})
+		}
+	}
+	return out
 }

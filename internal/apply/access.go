@@ -1,0 +1,207 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/policy"
+)
+
+// projectAccess is what a project's ServiceAccount was given in the member.
+type projectAccess struct {
+	mu         sync.Mutex // held while the member is written
+	resources  map[policy.Resource]bool
+	namespaces map[string]bool
+	granted    string // what was written last, "" to write again
+}
+
+// ensureAccess creates the namespaces that the objects go to and gives the
+// project's ServiceAccount just what its objects need, before any is applied.
+func (e *Engine) ensureAccess(ctx context.Context, want desired.Entry, objects []rendered) error {
+	for _, namespace := range namespacesOf(objects) {
+		if err := e.ensureNamespace(ctx, want.Key.Project, namespace); err != nil {
+			return err
+		}
+	}
+	if want.Policy.Privileged || len(objects) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	p, ok := e.projects[want.Key.Project]
+	if !ok {
+		p = &projectAccess{resources: map[policy.Resource]bool{}, namespaces: map[string]bool{}}
+		e.projects[want.Key.Project] = p
+	}
+	owned := e.ownedKinds(want.Key)
+	e.mu.Unlock()
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, item := range objects {
+		p.add(item.kind, item.id)
+	}
+	for id, version := range owned { // deleting needs access too
+		if k, err := e.kinds.Find(ctx, id.GroupKind().WithVersion(version)); err == nil {
+			p.add(k, id)
+		}
+	}
+	access := policy.ProjectRBAC(want.Key.Project, want.Policy, policy.Member{
+		Resources: slices.Collect(maps.Keys(p.resources)), Namespaces: slices.Collect(maps.Keys(p.namespaces)),
+	})
+	data, err := json.Marshal(access)
+	if err != nil {
+		return fmt.Errorf("encode the access of project %s: %w", want.Key.Project, err)
+	}
+	if p.granted == string(data) {
+		return nil
+	}
+	if err := e.grant(ctx, want.Key.Project, access); err != nil {
+		return err
+	}
+	p.granted = string(data)
+	return nil
+}
+
+func (p *projectAccess) add(k kind, id ID) {
+	p.resources[policy.Resource{Group: k.gvk.Group, Kind: k.gvk.Kind, Plural: k.gvr.Resource, Namespaced: k.namespaced}] = true
+	switch {
+	case k.namespaced:
+		p.namespaces[id.Namespace] = true
+	case id.GroupKind() == namespaceKind:
+		p.namespaces[id.Name] = true
+	}
+}
+
+func (e *Engine) ownedKinds(key desired.Key) map[ID]string {
+	owned := map[ID]string{}
+	if en, ok := e.entries[key]; ok {
+		for id, o := range en.objects {
+			if o.rec != nil {
+				owned[id] = o.ref.Version
+			}
+		}
+	}
+	return owned
+}
+
+// renewAccess writes a project's access again before its next delivery: the
+// member refused something, so somebody may have removed it.
+func (e *Engine) renewAccess(project string) {
+	e.mu.Lock()
+	p := e.projects[project]
+	e.mu.Unlock()
+	if p != nil {
+		p.mu.Lock()
+		p.granted = ""
+		p.mu.Unlock()
+	}
+}
+
+func namespacesOf(objects []rendered) []string {
+	set := map[string]bool{}
+	for _, item := range objects {
+		if item.kind.namespaced {
+			set[item.id.Namespace] = true
+		}
+		if item.id.GroupKind() == namespaceKind {
+			set[item.id.Name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// ensureNamespace creates a namespace that does not exist. Nobody owns it: it
+// is never pruned.
+func (e *Engine) ensureNamespace(ctx context.Context, project, name string) error {
+	e.mu.Lock()
+	exists, refused := e.member.namespaces[name], e.member.limits.refuses(ID{Kind: "Namespace", Name: name})
+	e.mu.Unlock()
+	if exists || name == "" || refused != "" {
+		return nil
+	}
+	ns := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace",
+		"metadata": map[string]any{"name": name, "labels": map[string]any{"app.kubernetes.io/managed-by": "atoll", "atoll.dev/project": project}},
+	}}
+	_, err := e.clients.own.Resource(namespaces.gvr).Create(ctx, ns, metav1.CreateOptions{FieldManager: agentManager})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", name, err)
+	}
+	e.mu.Lock()
+	e.member.namespaces[name] = true
+	e.mu.Unlock()
+	return nil
+}
+
+// namespaceGone forgets a namespace that the API server says is missing.
+func (e *Engine) namespaceGone(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.member.namespaces, name)
+}
+
+// grant writes the ServiceAccount, its roles and their bindings.
+func (e *Engine) grant(ctx context.Context, project string, access policy.Access) error {
+	account := ServiceAccount(project)
+	subject := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: systemNamespace}}
+	role := func(name string) rbacv1.RoleRef {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
+	}
+	inNamespaces := account + "-namespaced"
+	if err := e.ensureNamespace(ctx, "", systemNamespace); err != nil {
+		return err
+	}
+	if err := e.own(ctx, "serviceaccounts", schema.GroupVersionKind{Version: "v1", Kind: "ServiceAccount"}, ID{Kind: "ServiceAccount", Namespace: systemNamespace, Name: account}, nil); err != nil {
+		return err
+	}
+	if err := e.rbac(ctx, "clusterroles", "ClusterRole", "", account, &rbacv1.ClusterRole{Rules: access.Cluster}); err != nil {
+		return err
+	}
+	if err := e.rbac(ctx, "clusterrolebindings", "ClusterRoleBinding", "", account, &rbacv1.ClusterRoleBinding{RoleRef: role(account), Subjects: subject}); err != nil {
+		return err
+	}
+	if err := e.rbac(ctx, "clusterroles", "ClusterRole", "", inNamespaces, &rbacv1.ClusterRole{Rules: access.Namespaced}); err != nil {
+		return err
+	}
+	for _, namespace := range access.Namespaces {
+		if err := e.rbac(ctx, "rolebindings", "RoleBinding", namespace, account, &rbacv1.RoleBinding{RoleRef: role(inNamespaces), Subjects: subject}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) rbac(ctx context.Context, resource, kindName, namespace, name string, obj any) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		return fmt.Errorf("encode %s %s: %w", kindName, name, err)
+	}
+	gvk := rbacv1.SchemeGroupVersion.WithKind(kindName)
+	return e.own(ctx, resource, gvk, ID{Group: gvk.Group, Kind: kindName, Namespace: namespace, Name: name}, content)
+}
+
+// own applies one of the agent's own objects.
+func (e *Engine) own(ctx context.Context, resource string, gvk schema.GroupVersionKind, id ID, content map[string]any) error {
+	t := target{id: id, kind: kind{gvk: gvk, gvr: gvk.GroupVersion().WithResource(resource), namespaced: id.Namespace != ""}}
+	if content == nil {
+		content = map[string]any{}
+	}
+	for k, v := range identityOf(t) {
+		content[k] = v
+	}
+	metadata, _ := content["metadata"].(map[string]any)
+	metadata["labels"] = map[string]any{"app.kubernetes.io/managed-by": "atoll"}
+	return e.clients.ensure(ctx, t, &unstructured.Unstructured{Object: content})
+}

@@ -1,0 +1,141 @@
+package apply
+
+import (
+	"time"
+
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/report"
+)
+
+// entry is one application as the engine works on it; Engine.mu guards it.
+type entry struct {
+	want   desired.Entry
+	digest desired.Digest
+	// prepared tells that objects stand for digest: rendered, checked, queued.
+	prepared bool
+	// problems stop the whole entry; refused tells that only a change helps.
+	problems []report.Problem
+	refused  bool
+	attempts int // to prepare digest
+
+	objects map[ID]*object
+	// waiting are objects that another application owns; unmapped those whose
+	// kind is not served.
+	waiting  map[ID]report.ObjectRef
+	unmapped map[ID]report.ObjectRef
+	// left counts the objects of each phase that were not attempted yet.
+	left [2]int
+
+	rules       entryRules
+	pruning     pruning
+	heldWhy     string
+	changes     []report.Change // by others, corrected, newest last
+	corrections int64
+	gone        bool // withdrawn, and nothing is left to do
+
+	stale bool // state must be computed again
+	state report.State
+}
+
+// entryRules are the compiled rules of a policy.
+type entryRules struct {
+	ignore, exact drift.Rules
+	health        healthRules
+}
+
+// enter starts an entry, with what was recorded of it before.
+func (e *Engine) enter(want desired.Entry) *entry {
+	en := &entry{want: want, objects: map[ID]*object{}, stale: true}
+	e.entries[want.Key] = en
+	inv, ok := e.saved[want.Key]
+	if !ok {
+		return en
+	}
+	delete(e.saved, want.Key)
+	if inv.UID != want.UID {
+		// Another application of the same name: it inherits nothing.
+		e.unsaved[want.Key] = true
+		return en
+	}
+	en.pruning, en.corrections = inv.Pruning, inv.Corrections
+	for _, r := range inv.Records {
+		if _, taken := e.objects[r.ID]; taken {
+			continue
+		}
+		o := &object{id: r.ID, ref: r.ID.Ref(r.Version), entry: en, rec: &r, firstSeen: e.clock()}
+		en.objects[r.ID], e.objects[r.ID] = o, o
+	}
+	return en
+}
+
+// renew takes over a changed intent; the objects follow when it is prepared.
+func (en *entry) renew(want desired.Entry, digest desired.Digest) {
+	en.want, en.digest = want, digest
+	en.prepared, en.attempts = false, 0
+	en.stale = true
+}
+
+// forget lets go of an application without touching its objects.
+func (e *Engine) forget(en *entry) {
+	for id := range en.objects {
+		e.drop(en, id)
+	}
+	delete(e.entries, en.want.Key)
+	e.unsaved[en.want.Key] = true
+	e.wakeSave()
+	e.wakeClaimants()
+}
+
+// drop removes an object from the inventory; another application that waits
+// for it may take it over.
+func (e *Engine) drop(en *entry, id ID) {
+	delete(en.objects, id)
+	delete(e.objects, id)
+	for _, other := range e.entries {
+		if _, waits := other.waiting[id]; waits && other != en {
+			e.heirs[id] = FieldManager(en.want.Key)
+		}
+	}
+	e.unsaved[en.want.Key] = true
+}
+
+// wakeClaimants prepares again whoever waits for an object that is free now.
+func (e *Engine) wakeClaimants() {
+	for key, en := range e.entries {
+		for id := range en.waiting {
+			if _, owned := e.objects[id]; !owned {
+				en.prepared = false
+				e.queue.Add(task{entry: key}, ordinary)
+				break
+			}
+		}
+	}
+}
+
+// note keeps the latest changes by others.
+func (en *entry) note(changes []report.Change) {
+	en.changes = append(en.changes, changes...)
+	if extra := len(en.changes) - report.MaxChanges; extra > 0 {
+		en.changes = append([]report.Change(nil), en.changes[extra:]...)
+	}
+}
+
+// applied tells that every wanted object is as the entry says.
+func (en *entry) applied() bool {
+	if !en.prepared || len(en.waiting) > 0 || len(en.unmapped) > 0 {
+		return false
+	}
+	for _, o := range en.objects {
+		if o.wanted() && !o.applied() {
+			return false
+		}
+	}
+	return true
+}
+
+// retryPrepare queues another attempt.
+func (e *Engine) retryPrepare(en *entry, first, most time.Duration) {
+	e.queue.AddAfter(task{entry: en.want.Key}, ordinary, backoff(en.attempts, first, most))
+	en.attempts++
+}

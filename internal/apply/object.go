@@ -1,0 +1,157 @@
+package apply
+
+import (
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/content"
+	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/report"
+)
+
+// object is one object of an entry as the engine works on it; Engine.mu guards it.
+type object struct {
+	id    ID
+	ref   report.ObjectRef
+	entry *entry
+	kind  kind
+
+	// source is the manifest; nil when the entry does not want the object.
+	source *content.Object
+	// body is the rendered manifest until it is accepted; afterwards it is
+	// rendered again when needed, so that memory holds neither twice.
+	body []byte
+	want uint64 // hash of the rendered manifest
+	// giveUp are fields left to others once the object exists.
+	giveUp     drift.Paths
+	giveUpHash uint64
+	exact      drift.Paths
+	blocked    string // why the member forbids it
+
+	rec *record // nil until the API server accepted it
+
+	// What is known of the live object.
+	seen        bool
+	missing     bool
+	replaced    bool // another UID stands at the name
+	terminating bool
+	uid         string
+	version     string // resourceVersion
+	unrecorded  bool   // it carries our field manager and no baseline is known
+	drift       []drift.Change
+	additions   bool // others added to a map or list that is to be exact
+	recheck     bool // read it before deciding
+	regain      bool // a field is as it should be, but no longer ours
+	ownPause    map[string]string
+	pause       drift.Pause
+	health      verdict
+	firstSeen   time.Time
+	judgeAt     time.Time // when silence may be taken for health
+
+	// How the work goes.
+	busy      bool
+	stash     *sighting // the newest event while busy
+	attempted bool
+	remove    bool // deletion is approved
+	deleting  bool // and accepted by the API server
+	failures  int
+	problem   *report.Problem
+	transient bool
+	notBefore time.Time
+	fights    int // corrections in a row
+	fightFrom time.Time
+}
+
+// sighting is one live state of an object, from a watch or a response.
+type sighting struct {
+	meta    metav1.Object
+	full    map[string]any // nil when only metadata is known
+	deleted bool
+	entry   uint64 // drift.EntryHash of our manager
+}
+
+func (o *object) wanted() bool { return o.source != nil }
+
+// applied tells that the API server accepted just what is wanted now.
+func (o *object) applied() bool {
+	return o.rec != nil && o.rec.Accepted == o.want && o.rec.GivenUp == o.giveUpHash && o.blocked == "" &&
+		o.seen && !o.missing && !o.replaced
+}
+
+// step is what an object needs next.
+type step int
+
+const (
+	idle     step = iota
+	create        // first touch
+	deliver       // another content, or other fields given up
+	correct       // force back what someone else changed
+	recreate      // someone deleted it
+	check         // read it
+	remove        // delete it
+)
+
+func (s step) priority() priority {
+	switch s {
+	case correct, recreate, check:
+		return urgent
+	}
+	return ordinary
+}
+
+// next decides the step; paused and Report mode hold corrections only.
+func (o *object) next(now time.Time) step {
+	switch {
+	case o.remove && o.deleting:
+		if o.recheck {
+			return check
+		}
+		return idle
+	case o.remove:
+		return remove
+	case !o.wanted() || o.blocked != "" || o.terminating:
+		return idle
+	case o.rec == nil:
+		return create
+	case o.missing:
+		if o.corrects(now) || o.rec.Accepted != o.want {
+			return recreate
+		}
+		return idle
+	case o.recheck, !o.judgeAt.IsZero() && !now.Before(o.judgeAt):
+		return check
+	case o.rec.Accepted != o.want || o.rec.GivenUp != o.giveUpHash || o.regain:
+		return deliver
+	case (o.drifted() || o.replaced) && o.corrects(now):
+		return correct
+	}
+	return idle
+}
+
+func (o *object) drifted() bool { return len(o.drift) > 0 || o.additions }
+
+// corrects tells whether what others changed is forced back at now.
+func (o *object) corrects(now time.Time) bool {
+	return o.entry.want.Policy.DriftMode != v1alpha1.DriftReport && !o.pause.Holds(now)
+}
+
+// hashPaths tells one set of given-up fields from another; 0 for none.
+func hashPaths(paths drift.Paths) uint64 {
+	if len(paths) == 0 {
+		return 0
+	}
+	h := xxhash.New()
+	for _, p := range paths {
+		_, _ = h.WriteString(p.String())
+		_, _ = h.Write([]byte{0})
+	}
+	return max(h.Sum64(), 1)
+}
+
+// succeed forgets failures.
+func (o *object) succeed() {
+	o.problem, o.transient, o.failures, o.notBefore = nil, false, 0, time.Time{}
+}

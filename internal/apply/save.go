@@ -1,0 +1,107 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"atoll.dev/atoll/internal/desired"
+)
+
+// savePause bounds writes of inventories to one a second.
+const savePause = time.Second
+
+func (e *Engine) wakeSave() {
+	select {
+	case e.saves <- struct{}{}:
+	default:
+	}
+}
+
+// save keeps the inventories until ctx ends. What was not saved when the agent
+// dies is found again by its field manager, at the price of one apply each.
+func (e *Engine) save(ctx context.Context) {
+	for failures := 0; ; {
+		select {
+		case <-ctx.Done():
+			e.saveLast()
+			return
+		case <-e.saves:
+		}
+		pause := savePause
+		if e.reach.Wait(ctx) == nil {
+			if err := e.saveOnce(ctx); err != nil {
+				e.log.Warn("inventories cannot be saved", "error", err)
+				pause = backoff(failures, savePause, 30*time.Second)
+				failures++
+				e.wakeSave()
+			} else {
+				failures = 0
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// saveLast spares the next start the re-applies.
+func (e *Engine) saveLast() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if _, down := e.reach.Since(); down {
+		return
+	}
+	if err := e.saveOnce(ctx); err != nil {
+		e.log.Warn("inventories cannot be saved", "error", err)
+	}
+}
+
+func (e *Engine) saveOnce(ctx context.Context) error {
+	e.mu.Lock()
+	changed := map[desired.Key][]byte{}
+	var errs []error
+	for key := range e.unsaved {
+		en, ok := e.entries[key]
+		if !ok || en.gone {
+			changed[key] = nil
+			continue
+		}
+		data, err := en.inventory().encode()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		changed[key] = data
+	}
+	e.unsaved = map[desired.Key]bool{}
+	e.mu.Unlock()
+	if len(changed) == 0 {
+		return errors.Join(errs...)
+	}
+	err := e.memory.SaveInventories(ctx, changed)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		for key := range changed {
+			e.unsaved[key] = true
+		}
+	}
+	if (err == nil) != (e.storeErr == nil) {
+		e.touchAllLocked()
+	}
+	e.storeErr = err
+	return errors.Join(append(errs, err)...)
+}
+
+func (en *entry) inventory() inventory {
+	inv := inventory{UID: en.want.UID, Pruning: en.pruning, Corrections: en.corrections}
+	for _, o := range en.objects {
+		if o.rec != nil {
+			inv.Records = append(inv.Records, *o.rec)
+		}
+	}
+	return inv
+}

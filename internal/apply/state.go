@@ -1,0 +1,238 @@
+package apply
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/health"
+	"atoll.dev/atoll/internal/report"
+)
+
+// silence is how long health is believed while the member's API is away.
+const silence = 30 * time.Second
+
+// stateOf is what to report of an entry; e.mu is held.
+func (e *Engine) stateOf(en *entry) report.State {
+	since, down := e.reach.Since()
+	if !en.stale && !down {
+		return en.state
+	}
+	now := e.clock()
+	s := e.summarize(en, now)
+	if down {
+		s.Message = "member API unreachable since " + since.UTC().Format(time.RFC3339)
+		if now.Sub(since) >= silence {
+			s.Health = report.HealthUnknown
+		}
+	}
+	if s.Sync == en.state.Sync && s.Health == en.state.Health && s.Entry == en.state.Entry {
+		s.Since = en.state.Since
+	} else {
+		s.Since = report.Time(now)
+	}
+	en.state, en.stale = s, down // an outage changes what is said with time
+	return s
+}
+
+// tally is what a pass over the objects finds.
+type tally struct {
+	problems         []report.Problem
+	drift            []report.Change
+	failed, held     bool
+	drifted, pending bool
+	removing, paused int
+	healths          []report.Health
+	unwell           string
+	ignoredPause     string
+}
+
+func (e *Engine) summarize(en *entry, now time.Time) report.State {
+	s := report.State{Key: en.want.Key, Entry: en.digest, Revision: en.want.Revision, Corrections: en.corrections}
+	t := tally{pending: !en.prepared}
+	for _, id := range sortedIDs(en.objects) {
+		e.count(&s, &t, en.objects[id], now)
+	}
+	for id, ref := range en.waiting {
+		s.Objects++
+		t.held = true
+		owner := "another application"
+		if o, ok := e.objects[id]; ok {
+			owner = "app/" + o.entry.want.Key.Application
+			if o.entry.want.Key.Project != en.want.Key.Project {
+				owner += " of project " + o.entry.want.Key.Project
+			}
+		}
+		t.problems = append(t.problems, report.Problem{Object: ref, Reason: "OwnedBy", Message: owner + " owns it on this cluster; remove it from one of the two"})
+	}
+	for _, ref := range en.unmapped {
+		s.Objects++
+		t.pending = true
+		if en.prepared && en.left[0] == 0 {
+			t.failed = true
+			t.problems = append(t.problems, report.Problem{Object: ref, Reason: "NoKind", Message: "the member does not serve this kind; it is applied as soon as its definition arrives"})
+		}
+	}
+	if en.heldWhy != "" {
+		t.held = true
+		s.HeldDeletion = en.pruning.Digest
+		t.problems = append(t.problems, report.Problem{Object: en.pruning.Held[0].ID.Ref(""), Reason: "DeletionHeld", Message: clip(en.heldWhy)})
+	}
+	if e.storeErr != nil && e.unsaved[en.want.Key] {
+		t.problems = append(t.problems, report.Problem{Object: report.ObjectRef{Kind: "Secret", Namespace: systemNamespace, Name: "atoll-store"}, Reason: "StoreFull", Message: clip("the local store cannot be written: " + e.storeErr.Error())})
+	}
+	t.problems = append(slices.Clone(en.problems), t.problems...)
+	t.failed = t.failed || en.refused
+	e.conclude(en, &s, t)
+	return s
+}
+
+// count adds one object.
+func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
+	if !o.wanted() {
+		if o.remove {
+			t.removing++
+		}
+		if o.remove && o.problem != nil {
+			t.problems = append(t.problems, *o.problem)
+			t.failed = true
+		}
+		return
+	}
+	s.Objects++
+	if o.blocked != "" {
+		t.failed = true
+		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Forbidden", Message: clip(o.blocked)})
+		return
+	}
+	if o.problem != nil && (!o.transient || o.failures > 3) {
+		t.failed = true
+		t.problems = append(t.problems, *o.problem)
+	}
+	e.countDrift(t, o, now)
+	switch {
+	case o.applied():
+		s.Applied++
+	case o.missing && !o.corrects(now), o.replaced && !o.corrects(now):
+	default:
+		t.pending = true
+		return
+	}
+	t.healths = append(t.healths, o.health.health)
+	if o.health.health == report.HealthHealthy {
+		s.Ready++
+		if o.health.assumed {
+			s.Assumed++
+		}
+		return
+	}
+	if t.unwell == "" || o.health.health == report.HealthDegraded {
+		t.unwell = fmt.Sprintf("%s: %s", o.id, cmp.Or(o.health.message, "nothing is known of it yet"))
+	}
+	if o.health.health == report.HealthDegraded {
+		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(o.health.message)})
+	}
+}
+
+// countDrift adds what stays drifted: in Report mode, while paused, or because
+// correcting fails.
+func (e *Engine) countDrift(t *tally, o *object, now time.Time) {
+	if o.pause.Ignored != "" {
+		t.ignoredPause = o.pause.Ignored
+	}
+	if o.pause.Holds(now) {
+		t.paused++
+	}
+	if o.corrects(now) && o.problem == nil && o.notBefore.IsZero() {
+		return
+	}
+	changes := o.drift
+	if (o.missing || o.replaced) && len(changes) == 0 && o.rec != nil {
+		changes = []drift.Change{{Gone: true}}
+	}
+	if len(changes) == 0 && !o.additions {
+		return
+	}
+	t.drifted = true
+	t.drift = append(t.drift, described(o, e.manifestOf(o), changes, false)...)
+}
+
+// manifestOf renders an object for the values that drift replaced.
+func (e *Engine) manifestOf(o *object) map[string]any {
+	if o.source == nil || e.values == nil {
+		return nil
+	}
+	obj, err := renderOne(o.source, o.entry.want, o.kind, e.values)
+	if err != nil {
+		return nil
+	}
+	return obj.Object
+}
+
+// conclude draws the axes and the sentence from the tally.
+func (e *Engine) conclude(en *entry, s *report.State, t tally) {
+	switch {
+	case en.gone:
+		s.Sync = report.Withdrawn
+	case t.failed:
+		s.Sync = report.Failed
+	case t.held:
+		s.Sync = report.Held
+	case t.drifted:
+		s.Sync = report.Drifted
+	case t.pending, t.removing > 0, en.want.Withdrawn:
+		s.Sync = report.Progressing
+	default:
+		s.Sync = report.InSync
+	}
+	s.Health = health.Worst(t.healths...)
+	if !en.prepared || s.Applied < s.Objects && !t.drifted || en.want.Withdrawn {
+		s.Health = report.HealthUnknown // silence is never health
+	}
+	s.Problems = t.problems
+	if len(s.Problems) > report.MaxProblems {
+		s.Problems = s.Problems[:report.MaxProblems]
+	}
+	s.Drift = append(slices.Clone(en.changes), t.drift...)
+	if extra := len(s.Drift) - report.MaxChanges; extra > 0 {
+		s.Drift = s.Drift[extra:]
+	}
+	s.Message = clip(sentence(en, *s, t))
+}
+
+// sentence is the one thing to say first.
+func sentence(en *entry, s report.State, t tally) string {
+	switch {
+	case s.Sync == report.Withdrawn:
+		return "let go; nothing of it is managed here any more"
+	case len(t.problems) > 0 && (t.failed || t.held):
+		p := t.problems[0]
+		return fmt.Sprintf("%s: %s: %s", p.Reason, p.Object, p.Message)
+	case len(t.problems) > 0 && !en.prepared:
+		return t.problems[0].Reason + ": " + t.problems[0].Message
+	case t.drifted && t.paused > 0:
+		return fmt.Sprintf("%d fields changed by others; correction is paused", len(t.drift))
+	case t.drifted:
+		return fmt.Sprintf("%d fields changed by others", len(t.drift))
+	case t.removing > 0:
+		return fmt.Sprintf("deleting %d objects", t.removing)
+	case s.Sync == report.Progressing:
+		return fmt.Sprintf("%d of %d objects applied", s.Applied, s.Objects)
+	case t.unwell != "":
+		return t.unwell
+	case t.paused > 0:
+		return fmt.Sprintf("correction is paused for %d objects", t.paused)
+	}
+	return t.ignoredPause
+}
+
+func sortedIDs(objects map[ID]*object) []ID {
+	ids := make([]ID, 0, len(objects))
+	for id := range objects {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, ID.Compare)
+	return ids
+}

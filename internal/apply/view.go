@@ -1,0 +1,64 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/report"
+)
+
+// ErrUnknownEntry means that the member runs no such application.
+var ErrUnknownEntry = errors.New("the cluster runs no such application")
+
+// View is one object of an entry as the engine sees it.
+type View struct {
+	Ref     report.ObjectRef
+	UID     string
+	Sync    report.Sync
+	Health  report.Health
+	Message string
+}
+
+// View lists the objects of an entry, in the order they are applied.
+func (e *Engine) View(key desired.Key) ([]View, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en, ok := e.entries[key]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", key, ErrUnknownEntry)
+	}
+	views := make([]View, 0, len(en.objects)+len(en.waiting)+len(en.unmapped))
+	for _, id := range sortedIDs(en.objects) {
+		views = append(views, e.viewOf(en.objects[id]))
+	}
+	for _, ref := range en.waiting {
+		views = append(views, View{Ref: ref, Sync: report.Held, Health: report.HealthUnknown, Message: "another application owns it"})
+	}
+	for _, ref := range en.unmapped {
+		views = append(views, View{Ref: ref, Sync: report.Failed, Health: report.HealthUnknown, Message: "the member does not serve this kind"})
+	}
+	return views, nil
+}
+
+func (e *Engine) viewOf(o *object) View {
+	v := View{Ref: o.ref, UID: o.uid, Sync: report.Progressing, Health: report.HealthUnknown, Message: o.health.message}
+	switch {
+	case o.problem != nil && !o.transient:
+		v.Sync, v.Message = report.Failed, o.problem.Reason+": "+o.problem.Message
+	case o.blocked != "":
+		v.Sync, v.Message = report.Failed, "Forbidden: "+o.blocked
+	case !o.wanted() && !o.remove:
+		v.Sync, v.Message = report.Held, "no longer asked for; its deletion is held"
+	case !o.wanted():
+		v.Message = "being deleted"
+	case o.drifted() && !o.corrects(e.clock()):
+		v.Sync = report.Drifted
+	case o.applied():
+		v.Sync = report.InSync
+	}
+	if o.applied() {
+		v.Health = o.health.health
+	}
+	return v
+}
