@@ -37,7 +37,7 @@ func bounds() (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAd
 					Message:    "the Atoll agent may only change roles and bindings named " + ProjectPrefix + "*",
 				},
 				{
-					Expression: `request.kind.kind == "Namespace" ? !variables.subject.metadata.name.startsWith("kube-") && variables.subject.metadata.name != "` + v1alpha1.SystemNamespace + `" : !request.namespace.startsWith("kube-")`,
+					Expression: `request.kind.kind == "Namespace" ? !variables.subject.metadata.name.startsWith("kube-") && variables.subject.metadata.name != "` + v1alpha1.SystemNamespace + `" : !has(request.namespace) || !request.namespace.startsWith("kube-")`,
 					Message:    "the Atoll agent may not change the system's namespaces nor give rights there",
 				},
 				{
@@ -51,6 +51,14 @@ func bounds() (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAd
 				{
 					Expression: `request.operation == "DELETE" || !has(object.rules) || object.rules.all(r, !has(r.nonResourceURLs) && r.apiGroups.all(g, g != "*" && g != "rbac.authorization.k8s.io") && r.resources.all(x, x != "*" && !x.contains("/")) && r.verbs.all(v, v in ["get", "list", "watch", "create", "update", "patch", "delete"]))`,
 					Message:    "the Atoll agent may only give plain rights: no wildcards, subresources, RBAC, impersonate, bind or escalate",
+				},
+				{
+					Expression: `request.operation == "DELETE" || request.kind.kind != "ClusterRoleBinding" || !object.roleRef.name.endsWith("` + InNamespacesSuffix + `")`,
+					Message:    "the Atoll agent may bind a project's role only in the project's namespaces",
+				},
+				{
+					Expression: `request.operation == "DELETE" || request.kind.kind != "ClusterRole" || object.metadata.name.endsWith("` + InNamespacesSuffix + `") || !has(object.rules) || object.rules.all(r, r.apiGroups == [""] && r.resources == ["namespaces"] && has(r.resourceNames) && r.resourceNames.all(n, !n.startsWith("kube-")))`,
+					Message:    "the Atoll agent may give no rights outside namespaces: it was installed with the profile namespaces",
 				},
 			},
 		},

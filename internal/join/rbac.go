@@ -14,6 +14,9 @@ const (
 	// ProjectPrefix begins the names of the accounts under which projects'
 	// objects are applied.
 	ProjectPrefix = "atoll-project-"
+	// InNamespacesSuffix ends the name of a project's role that is bound in its
+	// namespaces, never in the whole cluster.
+	InNamespacesSuffix = "-namespaced"
 	// BootstrapSecret holds the Ticket.
 	BootstrapSecret = "atoll-agent-bootstrap"
 	// LimitsConfigMap is where the member forbids things; the hub cannot write it.
