@@ -119,4 +119,3 @@ func (d *Depot) values(ctx context.Context, project string, digest desired.Diges
 	}
 	return values, nil
 }
-

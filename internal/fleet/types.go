@@ -178,7 +178,7 @@ type JoinTicket struct {
 	Expires time.Time `json:"expires"`
 	// Address is the agents' port, as host:port.
 	Address string `json:"address"`
-	// Roots is the PEM of the roots to pin.
+	// Roots are the agents' authority to pin, as JSON; the agent takes it as it is.
 	Roots string `json:"roots"`
 }
 

@@ -66,6 +66,8 @@ type Gateway struct {
 
 	mu    sync.Mutex
 	links map[string]*conn
+	// refusals say why an agent was last turned away, until it connects.
+	refusals map[string]string
 }
 
 // New returns a Gateway that refuses nobody by itself.
@@ -76,7 +78,7 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Gateway{Options: o, links: map[string]*conn{}}
+	return &Gateway{Options: o, links: map[string]*conn{}, refusals: map[string]string{}}
 }
 
 // Serve runs one session to its end. The session is closed when it returns.
@@ -109,10 +111,12 @@ func (g *Gateway) open(ctx context.Context, s *link.Session) (*conn, error) {
 	}
 	cluster, accepted, err := g.Clusters.Admit(ctx, s.Peer(), m.Hello)
 	if err != nil {
+		g.noteRefusal(m.Hello.Cluster, err)
 		return nil, err
 	}
 	version, err := wire.Negotiate(m.Hello.MinVersion, m.Hello.MaxVersion)
 	if err != nil {
+		g.noteRefusal(cluster, err)
 		return nil, &Refused{wire.Refusal{Reason: "VersionSkew", Message: err.Error(), RetryAfterMillis: time.Hour.Milliseconds()}}
 	}
 	c := newConn(g, s, cluster, m.Hello)
@@ -136,6 +140,7 @@ func (g *Gateway) register(c *conn) {
 	g.mu.Lock()
 	old := g.links[c.cluster]
 	g.links[c.cluster] = c
+	delete(g.refusals, c.cluster)
 	g.mu.Unlock()
 	if old != nil {
 		old.session.Close(errReplaced)
@@ -155,6 +160,24 @@ func (g *Gateway) close(c *conn) {
 		g.Fleet.Disconnect(c.cluster, g.Now())
 		g.Log.Info("agent disconnected", "cluster", c.cluster)
 	}
+}
+
+// maxRefusals bounds what agents with a valid certificate can make the hub remember.
+const maxRefusals = 10_000
+
+func (g *Gateway) noteRefusal(cluster string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.refusals) < maxRefusals {
+		g.refusals[cluster] = err.Error()
+	}
+}
+
+// Refusal is why the cluster's agent was last turned away, or "".
+func (g *Gateway) Refusal(cluster string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refusals[cluster]
 }
 
 // Notify wakes the cluster's link after its page of the Book changed.

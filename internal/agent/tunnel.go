@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"atoll.dev/atoll/internal/link"
+	"atoll.dev/atoll/internal/wire"
+)
+
+// Prefixes of what a stream may ask for.
+const (
+	// memberPrefix is the member's own API, as the caller.
+	memberPrefix = "/member"
+	// localPrefix is the agent's own answers.
+	localPrefix = "/agent"
+)
+
+// Identity prefix of people in a member: a hub admin is nothing there until
+// the member grants something to this name.
+const identityPrefix = "atoll:"
+
+// tunnel serves the streams that the hub opens. It maps identities itself: the
+// hub's word makes nobody anything in the member.
+type tunnel struct {
+	// limits is asked at each request, so a change in the member counts at once.
+	limits func() Forbidden
+	member http.Handler
+	local  http.Handler
+	log    *slog.Logger
+}
+
+// Forbidden is what the member forbids to the tunnel.
+type Forbidden struct{ Tunnel, Exec, Logs bool }
+
+// newTunnel reaches the member with cfg, the account that may impersonate.
+func newTunnel(cfg *rest.Config, limits func() Forbidden, local http.Handler, log *slog.Logger) (*tunnel, error) {
+	host, _, err := rest.DefaultServerUrlFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("tunnel to the member: %w", err)
+	}
+	transport, err := rest.TransportFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("tunnel to the member: %w", err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: host.Scheme, Host: host.Host})
+			r.Out.URL.Path = strings.TrimPrefix(r.In.URL.Path, memberPrefix)
+			r.Out.URL.RawPath = strings.TrimPrefix(r.In.URL.RawPath, memberPrefix)
+			r.Out.Host = host.Host
+		},
+		Transport:     transport,
+		FlushInterval: -1, // watches and logs are read as they come
+		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, "the member's API does not answer: "+err.Error(), http.StatusBadGateway)
+		},
+	}
+	return &tunnel{limits: limits, member: proxy, local: local, log: log}, nil
+}
+
+// serve answers the streams of a session until it ends.
+func (t *tunnel) serve(ctx context.Context, s *link.Session) {
+	server := &http.Server{
+		Handler:           http.HandlerFunc(t.answer),
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			h, _ := link.HeaderOf(c)
+			return context.WithValue(ctx, headerKey{}, h)
+		},
+		ErrorLog: slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
+	}
+	_ = server.Serve(s.Listener()) // it ends with the session
+}
+
+// headerKey finds the header of the stream that a request came on.
+type headerKey struct{}
+
+func (t *tunnel) answer(w http.ResponseWriter, r *http.Request) {
+	h, _ := r.Context().Value(headerKey{}).(wire.StreamHeader)
+	switch {
+	case h.Kind != wire.StreamHTTP:
+		http.Error(w, "this agent does not know what the stream carries", http.StatusNotImplemented)
+	case strings.HasPrefix(r.URL.Path, localPrefix+"/"):
+		t.local.ServeHTTP(w, r)
+	case !strings.HasPrefix(r.URL.Path, memberPrefix+"/"):
+		http.NotFound(w, r)
+	default:
+		if why := refuseTunnel(t.limits(), h, strings.TrimPrefix(r.URL.Path, memberPrefix)); why != "" {
+			http.Error(w, why, http.StatusForbidden)
+			return
+		}
+		impersonate(r.Header, h)
+		t.member.ServeHTTP(w, r)
+	}
+}
+
+// refuseTunnel says why a call may not pass, or "".
+func refuseTunnel(f Forbidden, h wire.StreamHeader, path string) string {
+	switch {
+	case h.User == "":
+		return "the hub named no user"
+	case strings.HasPrefix(h.User, "system:"):
+		return fmt.Sprintf("user %q is refused: system identities never pass the tunnel", h.User)
+	case f.Tunnel:
+		return "this cluster forbids the tunnel (atoll-system/atoll-limits: forbidTunnel)"
+	}
+	switch subresource(path) {
+	case "exec", "attach", "portforward", "proxy":
+		if f.Exec {
+			return "this cluster forbids exec, attach and port-forward (atoll-system/atoll-limits: forbidExec)"
+		}
+	case "log":
+		if f.Logs {
+			return "this cluster forbids reading logs (atoll-system/atoll-limits: forbidLogs)"
+		}
+	}
+	return ""
+}
+
+// subresource is the last part of /api/v1/namespaces/NS/RESOURCE/NAME/SUB….
+func subresource(path string) string {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	for i, p := range parts {
+		if p == "namespaces" && len(parts) > i+4 {
+			return parts[i+4]
+		}
+	}
+	return ""
+}
+
+// impersonate replaces whatever the caller sent: names get the prefix, system
+// groups are dropped (the member's API adds system:authenticated itself).
+func impersonate(header http.Header, h wire.StreamHeader) {
+	for name := range header {
+		if strings.HasPrefix(strings.ToLower(name), "impersonate-") {
+			header.Del(name)
+		}
+	}
+	header.Del("Authorization")
+	header.Set("Impersonate-User", identityPrefix+h.User)
+	for _, g := range h.Groups {
+		if !strings.HasPrefix(g, "system:") {
+			header.Add("Impersonate-Group", identityPrefix+g)
+		}
+	}
+}

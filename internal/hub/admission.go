@@ -1,0 +1,78 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/apiserver"
+	"atoll.dev/atoll/internal/validate"
+)
+
+// admit judges writes to Atoll's own objects: internal/validate says what is
+// wrong and which further verb a change needs, the API server's authorizer
+// says who has it.
+type admit struct {
+	// client is late: the API server must run before it can be asked.
+	client func() (kubernetes.Interface, error)
+}
+
+// Judges wants every resource of atoll.dev.
+func (a *admit) Judges(r schema.GroupVersionResource) bool {
+	return r.Group == v1alpha1.GroupVersion.Group
+}
+
+// Validate refuses with the fields at fault, or with the verb that lacks.
+func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
+	if w.Operation == admission.Delete || w.Subresource != "" {
+		return nil
+	}
+	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
+		return err
+	}
+	for _, p := range validate.Privileges(w.Kind, w.New, w.Old) {
+		allowed, err := a.allowed(ctx, w, p)
+		if err != nil {
+			return apierrors.NewInternalError(err)
+		}
+		if !allowed {
+			return apierrors.NewForbidden(p.Resource, p.Name,
+				fmt.Errorf("changing %s needs the verb %q on %s beside %q", p.Field, p.Verb, p.Resource, "update"))
+		}
+	}
+	return nil
+}
+
+func (a *admit) allowed(ctx context.Context, w apiserver.Write, p validate.Privilege) (bool, error) {
+	client, err := a.client()
+	if err != nil {
+		return false, err
+	}
+	extra := map[string]authorizationv1.ExtraValue{}
+	for k, v := range w.User.GetExtra() {
+		extra[k] = v
+	}
+	review, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: w.User.GetName(), Groups: w.User.GetGroups(), UID: w.User.GetUID(), Extra: extra,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: p.Verb, Group: p.Resource.Group, Resource: p.Resource.Resource, Name: p.Name,
+			},
+		},
+	}, metav1CreateOptions)
+	if err != nil {
+		return false, fmt.Errorf("ask whether %s may %s %s: %w", w.User.GetName(), p.Verb, p.Resource, err)
+	}
+	return review.Status.Allowed, nil
+}
+
+func kubernetesFor(cfg *rest.Config) (kubernetes.Interface, error) {
+	return kubernetes.NewForConfig(cfg)
+}

@@ -1,0 +1,295 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/controllers/application"
+	"atoll.dev/atoll/internal/controllers/cluster"
+	"atoll.dev/atoll/internal/controllers/project"
+	"atoll.dev/atoll/internal/depot"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/gateway"
+	"atoll.dev/atoll/internal/link"
+	"atoll.dev/atoll/internal/observed"
+	"atoll.dev/atoll/internal/registry"
+	"atoll.dev/atoll/internal/report"
+	fleetserver "atoll.dev/atoll/internal/server"
+	"atoll.dev/atoll/internal/trust"
+	"atoll.dev/atoll/internal/version"
+	"atoll.dev/atoll/internal/wire"
+)
+
+// hub is everything that one running hub holds.
+type hub struct {
+	Options
+	stamp wire.Stamp
+	live  client.Client
+	mgr   ctrl.Manager
+	depot *depot.Depot
+
+	ca       *trust.CA
+	registry *registry.Registry
+	book     *desired.Book
+	fleet    *observed.Fleet
+	gateway  *gateway.Gateway
+	listener *link.Listener
+	intent   *application.Intent
+	direct   *direct
+
+	statusPulse  *pulse[*v1alpha1.Application]
+	intentPulse  *pulse[*v1alpha1.Application]
+	clusterPulse *pulse[*v1alpha1.Cluster]
+}
+
+// assemble makes the parts and joins them; nothing runs yet.
+func (h *hub) assemble() (*link.Listener, error) {
+	var err error
+	if h.ca, err = trust.OpenCA(filepath.Join(h.DataDir, "pki"), time.Now); err != nil {
+		return nil, err
+	}
+	h.statusPulse = newPulse(time.Second, 50, applicationNamed)
+	h.intentPulse = newPulse(100*time.Millisecond, 500, applicationNamed)
+	h.clusterPulse = newPulse(time.Second, 100, clusterNamed)
+	h.registry = registry.New(h.live, h.mgr.GetClient())
+	h.book = desired.NewBook(func(cluster string) { h.gateway.Notify(cluster) })
+	h.fleet = observed.New(h.observe)
+	agents := trust.NewServer(trust.ServerConfig{CA: h.ca, Registry: h.registry, Log: h.Log})
+	h.gateway = gateway.New(gateway.Options{
+		Book: h.book, Fleet: h.fleet, Contents: h.depot,
+		Clusters: &registry.Admission{Registry: h.registry, Trust: agents},
+		Stamp:    h.stamp, Version: version.Version, Heartbeat: h.Heartbeat, Log: h.Log,
+		Stored: func(name string) { h.clusterPulse.add(types.NamespacedName{Name: name}) },
+	})
+	if err := h.listen(agents); err != nil {
+		return nil, err
+	}
+	h.direct = newDirect(h)
+	return h.listener, h.controllers()
+}
+
+func (h *hub) listen(agents *trust.Server) error {
+	certificate, err := h.ca.Gateway(agentNames(h.AgentListen, h.PublicAddress))
+	if err != nil {
+		return err
+	}
+	h.listener, err = link.Listen(h.AgentListen, link.Config{
+		GetCertificate: certificate.GetCertificate,
+		Roots:          h.ca.Pool,
+		VerifyPeer:     agents.VerifyPeer,
+		Renew:          agents.Handler(),
+		OnSession: func(ctx context.Context, s *link.Session) {
+			if err := h.gateway.Serve(ctx, s); err != nil {
+				h.Log.Debug("link ended", "from", s.RemoteAddr(), "err", err)
+			}
+		},
+		Stamp: func() wire.Stamp { return h.stamp },
+		Log:   h.Log,
+	})
+	return err
+}
+
+// address is what agents dial.
+func (h *hub) address() string {
+	if h.PublicAddress != "" {
+		return h.PublicAddress
+	}
+	return h.listener.Addr().String()
+}
+
+func (h *hub) fleetAPI() http.Handler {
+	return fleetserver.New(fleetserver.Options{
+		Client: h.mgr.GetClient(), Live: h.live,
+		Book: h.book, Fleet: h.fleet, Gateway: h.gateway, Depot: h.depot, Tokens: h.registry,
+		Address: h.address,
+		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
+		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: "embedded"},
+		Now:     time.Now,
+	})
+}
+
+// observe spreads what agents say to those who must look again.
+func (h *hub) observe(c observed.Change) {
+	h.clusterPulse.add(types.NamespacedName{Name: c.Cluster})
+	keys := c.Keys
+	if c.Link {
+		for _, e := range h.book.Root(c.Cluster).Entries {
+			keys = append(keys, e.Key)
+		}
+	}
+	states := h.fleet.Get(c.Cluster).States
+	for _, k := range keys {
+		name := types.NamespacedName{Namespace: k.Project, Name: k.Application}
+		h.statusPulse.add(name)
+		if states[k].Sync == report.Withdrawn {
+			h.intentPulse.add(name)
+		}
+	}
+}
+
+func (h *hub) controllers() error {
+	h.intent = &application.Intent{
+		Client: h.mgr.GetClient(), Depot: h.depot, Book: h.book, Fleet: h.fleet,
+		Events: h.mgr.GetEventRecorder("atoll"),
+	}
+	status := &application.Status{Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: time.Now}
+	clusters := &cluster.Reconciler{Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: time.Now, Removed: h.removed}
+	projects := &project.Reconciler{Client: h.mgr.GetClient()}
+
+	err := builder.ControllerManagedBy(h.mgr).Named("intent").
+		For(&v1alpha1.Application{}, builder.WithPredicates(intentChanged)).
+		Watches(&v1alpha1.Project{}, handler.EnqueueRequestsFromMapFunc(h.applicationsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(h.applicationsBy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(h.allApplications), builder.WithPredicates(placementChanged)).
+		WatchesRawSource(source.Channel(h.intentPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
+		WithOptions(concurrent(4)).Complete(h.intent)
+	if err != nil {
+		return fmt.Errorf("prepare the intent controller: %w", err)
+	}
+	err = builder.ControllerManagedBy(h.mgr).Named("status").
+		For(&v1alpha1.Application{}).
+		WatchesRawSource(source.Channel(h.statusPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
+		WithOptions(concurrent(4)).Complete(status)
+	if err != nil {
+		return fmt.Errorf("prepare the status controller: %w", err)
+	}
+	err = builder.ControllerManagedBy(h.mgr).Named("cluster").
+		For(&v1alpha1.Cluster{}).
+		WatchesRawSource(source.Channel(h.clusterPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Cluster]{})).
+		WithOptions(concurrent(4)).Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
+		if err := h.direct.ensure(ctx, r.Name); err != nil {
+			h.Log.Warn("direct cluster cannot be reached", "cluster", r.Name, "err", err)
+		}
+		return clusters.Reconcile(ctx, r)
+	}))
+	if err != nil {
+		return fmt.Errorf("prepare the cluster controller: %w", err)
+	}
+	err = builder.ControllerManagedBy(h.mgr).Named("project").
+		For(&v1alpha1.Project{}).
+		Watches(&v1alpha1.Application{}, handler.EnqueueRequestsFromMapFunc(projectOf), builder.WithPredicates(deletions)).
+		Complete(projects)
+	if err != nil {
+		return fmt.Errorf("prepare the project controller: %w", err)
+	}
+	return nil
+}
+
+// begin loads the stored reports and says which applications must be entered
+// before the Book is whole.
+func (h *hub) begin(ctx context.Context) error {
+	if !h.mgr.GetCache().WaitForCacheSync(ctx) {
+		return fmt.Errorf("read the hub's objects: %w", context.Cause(ctx))
+	}
+	var clusters v1alpha1.ClusterList
+	if err := h.mgr.GetClient().List(ctx, &clusters); err != nil {
+		return fmt.Errorf("read clusters: %w", err)
+	}
+	for i := range clusters.Items {
+		c := &clusters.Items[i]
+		if c.Status.Report == nil {
+			continue
+		}
+		states, err := observed.Unpack(c.Status.Report.Data)
+		if err != nil {
+			h.Log.Warn("a stored report cannot be read", "cluster", c.Name, "err", err)
+			continue
+		}
+		h.fleet.Load(c.Name, c.Status.Report.ReceivedAt.Time, states)
+	}
+	return h.intent.Begin(ctx)
+}
+
+func (h *hub) removed(name string) {
+	h.gateway.Expel(name)
+	h.direct.stop(name)
+	h.fleet.Forget(name)
+}
+
+func (h *hub) applicationsOf(ctx context.Context, project client.Object) []reconcile.Request {
+	return h.applications(ctx, func(app *v1alpha1.Application) bool { return app.Namespace == project.GetName() })
+}
+
+func (h *hub) applicationsBy(ctx context.Context, placement client.Object) []reconcile.Request {
+	return h.applications(ctx, func(app *v1alpha1.Application) bool {
+		return app.Spec.Placement != nil && app.Spec.Placement.Ref == placement.GetName()
+	})
+}
+
+func (h *hub) allApplications(ctx context.Context, _ client.Object) []reconcile.Request {
+	return h.applications(ctx, func(*v1alpha1.Application) bool { return true })
+}
+
+func (h *hub) applications(ctx context.Context, wanted func(*v1alpha1.Application) bool) []reconcile.Request {
+	var apps v1alpha1.ApplicationList
+	if err := h.mgr.GetClient().List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
+		h.Log.Error("applications cannot be listed", "err", err)
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range apps.Items {
+		if wanted(&apps.Items[i]) {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&apps.Items[i])})
+		}
+	}
+	return out
+}
+
+func projectOf(_ context.Context, app client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: app.GetNamespace()}}}
+}
+
+var deletions = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	UpdateFunc:  func(event.UpdateEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
+// intentChanged lets status writes pass by.
+var intentChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
+	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }))
+
+// placementChanged is what of a Cluster placement and entries depend on. Links
+// that open and close are not: they move nothing.
+var placementChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		a, b := e.ObjectOld.(*v1alpha1.Cluster), e.ObjectNew.(*v1alpha1.Cluster)
+		return a.Generation != b.Generation ||
+			!reflect.DeepEqual(a.Labels, b.Labels) ||
+			(a.Status.Identity == nil) != (b.Status.Identity == nil) ||
+			!reflect.DeepEqual(placementFacts(a), placementFacts(b))
+	},
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
+// placementFacts leaves out what changes all the time by nature.
+func placementFacts(c *v1alpha1.Cluster) *v1alpha1.Facts {
+	f := c.Status.Facts.DeepCopy()
+	if f != nil {
+		f.ObservedAt = metav1.Time{}
+	}
+	return f
+}
+
+func concurrent(n int) controller.Options {
+	return controller.Options{MaxConcurrentReconciles: n}
+}

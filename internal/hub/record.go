@@ -1,0 +1,62 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/wire"
+)
+
+// recordName is the ConfigMap that says which history this store is of and how
+// many leaders it has had.
+const recordName = "atoll-hub"
+
+// takeTerm begins a new term. It is written before anything is said to an
+// agent: two leaders never share a term, whatever crashes in between.
+func takeTerm(ctx context.Context, c client.Client) (wire.Stamp, error) {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}
+	if err := c.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
+		return wire.Stamp{}, fmt.Errorf("create namespace %s: %w", ns.Name, err)
+	}
+	record := &corev1.ConfigMap{}
+	err := c.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: recordName}, record)
+	switch {
+	case apierrors.IsNotFound(err):
+		return firstTerm(ctx, c)
+	case err != nil:
+		return wire.Stamp{}, fmt.Errorf("read the hub's record: %w", err)
+	}
+	term, err := strconv.ParseUint(record.Data["term"], 10, 64)
+	if err != nil || record.Data["incarnation"] == "" {
+		return wire.Stamp{}, fmt.Errorf("the hub's record %s/%s is damaged: it must hold an incarnation and a term", v1alpha1.SystemNamespace, recordName)
+	}
+	stamp := wire.Stamp{Incarnation: record.Data["incarnation"], Term: term + 1}
+	record.Data["term"] = strconv.FormatUint(stamp.Term, 10)
+	if err := c.Update(ctx, record); err != nil {
+		return wire.Stamp{}, fmt.Errorf("take term %d: %w", stamp.Term, err)
+	}
+	return stamp, nil
+}
+
+func firstTerm(ctx context.Context, c client.Client) (wire.Stamp, error) {
+	id := make([]byte, 16)
+	rand.Read(id) // never fails
+	stamp := wire.Stamp{Incarnation: hex.EncodeToString(id), Term: 1}
+	record := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: recordName},
+		Data:       map[string]string{"incarnation": stamp.Incarnation, "term": "1"},
+	}
+	if err := c.Create(ctx, record); err != nil {
+		return wire.Stamp{}, fmt.Errorf("write the hub's first record: %w", err)
+	}
+	return stamp, nil
+}

@@ -1,0 +1,210 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/report"
+)
+
+// maxRows bounds each section of an Overview: a screen, not a listing.
+const maxRows = 200
+
+func (s *server) overview(r *http.Request) (any, error) {
+	var clusters v1alpha1.ClusterList
+	var apps v1alpha1.ApplicationList
+	if err := s.Client.List(r.Context(), &clusters); err != nil {
+		return nil, err
+	}
+	if err := s.Client.List(r.Context(), &apps); err != nil {
+		return nil, err
+	}
+	o := &fleet.Overview{At: s.Now(), Hub: s.Hub}
+	s.clusterPart(r.Context(), o, clusters.Items, apps.Items)
+	s.applicationPart(o, apps.Items)
+	s.orphanPart(o, clusters.Items, apps.Items)
+	o.Down, o.Held = limit(o.Down), limit(o.Held)
+	o.Failing, o.Decisions = limit(o.Failing), limit(o.Decisions)
+	return o, nil
+}
+
+func limit[T any](rows []T) []T { return rows[:min(len(rows), maxRows)] }
+
+func (s *server) clusterPart(_ context.Context, o *fleet.Overview, clusters []v1alpha1.Cluster, apps []v1alpha1.Application) {
+	affects := map[string][]string{}
+	for i := range apps {
+		for _, c := range apps[i].Status.Clusters {
+			affects[c] = append(affects[c], apps[i].Namespace+"/"+apps[i].Name)
+		}
+	}
+	for i := range clusters {
+		c := &clusters[i]
+		state := s.connection(c)
+		o.Clusters.Total++
+		switch state {
+		case v1alpha1.Connected:
+			o.Clusters.Connected++
+		case v1alpha1.Stale:
+			o.Clusters.Stale++
+		case v1alpha1.Disconnected:
+			o.Clusters.Disconnected++
+		default:
+			o.Clusters.Pending++
+		}
+		if ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionTrue && state == v1alpha1.Connected {
+			o.Clusters.Ready++
+		}
+		switch {
+		case c.Status.Identity != nil && !c.Spec.Accepted:
+			o.Decisions = append(o.Decisions, fleet.Attention{Subject: "cluster/" + c.Name, Cluster: c.Name, Reason: "NotAccepted",
+				Message: "an agent has enrolled and waits to be accepted", Do: "atoll accept " + c.Name})
+		case state == v1alpha1.Pending:
+			o.Decisions = append(o.Decisions, fleet.Attention{Subject: "cluster/" + c.Name, Cluster: c.Name, Reason: "Pending",
+				Message: "registered, and no agent has connected yet", Do: "atoll join " + c.Name + " --owner " + c.Spec.Owner})
+		case state != v1alpha1.Connected:
+			o.Down = append(o.Down, s.down(c, state, affects[c.Name]))
+		}
+	}
+}
+
+// connection prefers the store's word when this hub has not heard of the
+// cluster since it started.
+func (s *server) connection(c *v1alpha1.Cluster) v1alpha1.ConnectionState {
+	state := s.Gateway.Connection(c.Name)
+	if state == v1alpha1.Pending && c.Status.Connection.LastContact != nil {
+		return v1alpha1.Disconnected
+	}
+	return state
+}
+
+func (s *server) down(c *v1alpha1.Cluster, state v1alpha1.ConnectionState, affects []string) fleet.ClusterIssue {
+	last := s.Fleet.Get(c.Name).Heard
+	if last.IsZero() && c.Status.Connection.LastContact != nil {
+		last = c.Status.Connection.LastContact.Time
+	}
+	message := "the agent is not connected; the cluster keeps enforcing what it last received"
+	if state == v1alpha1.Stale {
+		message = "the link is open but heartbeats are late"
+	}
+	return fleet.ClusterIssue{Cluster: c.Name, State: state, LastContact: last, Affects: affects, Message: message,
+		Do: "atoll describe cluster " + c.Name}
+}
+
+func (s *server) applicationPart(o *fleet.Overview, apps []v1alpha1.Application) {
+	for i := range apps {
+		app := &apps[i]
+		o.Applications.Applications++
+		if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted); c != nil && c.Status == metav1.ConditionFalse {
+			o.Failing = append(o.Failing, s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time))
+		} else if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Status == metav1.ConditionFalse && app.DeletionTimestamp == nil {
+			o.Failing = append(o.Failing, s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time))
+		}
+		for _, cluster := range slices.Concat(app.Status.Clusters, app.Status.Withdrawing) {
+			st := s.state(app, cluster)
+			count(&o.Applications.Counts, st)
+			s.attend(o, app, st)
+		}
+	}
+	byAge := func(a, b fleet.Attention) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Subject, b.Subject))
+	}
+	slices.SortFunc(o.Held, byAge)
+	slices.SortFunc(o.Failing, byAge)
+}
+
+func count(c *v1alpha1.Counts, st fleet.ClusterState) {
+	c.Placed++
+	if st.AsOf.IsZero() {
+		c.NotReported++
+	}
+	switch st.State.Sync {
+	case report.InSync:
+		c.InSync++
+	case report.Drifted:
+		c.Drifted++
+	case report.Held:
+		c.Held++
+	case report.Failed:
+		c.Failed++
+	default:
+		c.Progressing++
+	}
+	switch st.State.Health {
+	case report.HealthHealthy:
+		c.Healthy++
+	case report.HealthProgressing:
+		c.HealthProgressing++
+	case report.HealthDegraded:
+		c.Degraded++
+	default:
+		c.Unknown++
+	}
+}
+
+// attend adds what a person should see. A cluster that is down is one row in
+// its own section, not one for each application on it.
+func (s *server) attend(o *fleet.Overview, app *v1alpha1.Application, st fleet.ClusterState) {
+	if st.Connection != v1alpha1.Connected {
+		return
+	}
+	since := time.Time{}
+	if st.State.Since > 0 {
+		since = time.UnixMilli(st.State.Since)
+	}
+	a := s.attention(app, st.Cluster, reasonOf(st.State), st.State.Message, since)
+	switch {
+	case st.State.HeldDeletion != "":
+		a.Do = fmt.Sprintf("atoll allow-deletion app/%s -p %s", app.Name, app.Namespace)
+		o.Held = append(o.Held, a)
+	case st.State.Sync == report.Held:
+		o.Held = append(o.Held, a)
+	case st.State.Sync == report.Failed, st.State.Sync == report.Drifted, st.State.Health == report.HealthDegraded:
+		o.Failing = append(o.Failing, a)
+	}
+}
+
+func (s *server) attention(app *v1alpha1.Application, cluster, reason, message string, since time.Time) fleet.Attention {
+	do := fmt.Sprintf("atoll explain app/%s -p %s", app.Name, app.Namespace)
+	if cluster != "" {
+		do += " -C " + cluster
+	}
+	return fleet.Attention{Subject: app.Namespace + "/" + app.Name, Cluster: cluster, Reason: reason, Message: message, Since: since, Do: do}
+}
+
+func reasonOf(st report.State) string {
+	if len(st.Problems) > 0 {
+		return st.Problems[0].Reason
+	}
+	if st.Health == report.HealthDegraded {
+		return string(st.Health)
+	}
+	return string(st.Sync)
+}
+
+// orphanPart shows what agents hold that this hub does not know: after a
+// restore or rebuild that is where the missing applications are.
+func (s *server) orphanPart(o *fleet.Overview, clusters []v1alpha1.Cluster, apps []v1alpha1.Application) {
+	known := map[desired.Key]bool{}
+	for i := range apps {
+		known[keyOf(&apps[i])] = true
+	}
+	for i := range clusters {
+		name := clusters[i].Name
+		for k, st := range s.Fleet.Get(name).States {
+			if st.Sync == report.Held && !known[k] {
+				o.Decisions = append(o.Decisions, fleet.Attention{Subject: k.String(), Cluster: name, Reason: reasonOf(st), Message: st.Message,
+					Do: "atoll accept " + name + " --incarnation"})
+			}
+		}
+	}
+}

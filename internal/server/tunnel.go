@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"atoll.dev/atoll/internal/wire"
+)
+
+// proxy passes a call to the member's own API under the caller's name. The
+// agent maps the name and the member's RBAC decides.
+func (s *server) proxy(w http.ResponseWriter, r *http.Request) {
+	who, err := caller(r)
+	if err == nil {
+		_, err = s.cluster(r.Context(), r.PathValue("cluster"))
+	}
+	if err != nil {
+		write(w, nil, err)
+		return
+	}
+	cluster, path := r.PathValue("cluster"), "/"+r.PathValue("path")
+	transport := s.transport(cluster, who)
+	defer transport.CloseIdleConnections()
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL = &url.URL{Scheme: "http", Host: cluster, Path: "/member" + path, RawQuery: p.In.URL.RawQuery}
+			p.Out.Host = cluster
+			p.Out.Header.Del("Authorization")
+		},
+		Transport:     transport,
+		FlushInterval: -1,
+		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			write(w, nil, apierrors.NewServiceUnavailable(err.Error()))
+		},
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// transport opens one stream per connection, each naming the caller.
+func (s *server) transport(cluster string, who user.Info) *http.Transport {
+	header := wire.StreamHeader{Kind: wire.StreamHTTP, RequestID: string(uuid.NewUUID())}
+	if who != nil {
+		header.User, header.Groups = who.GetName(), who.GetGroups()
+	}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return s.Gateway.Dial(ctx, cluster, header)
+		},
+		DisableKeepAlives: true,
+		// The member's words pass as they are.
+		DisableCompression: true,
+	}
+}
+
+// askTimeout is how long one cluster may take to answer a fleet-wide read.
+const askTimeout = 5 * time.Second
+
+// maxAnswer bounds one cluster's answer, in bytes.
+const maxAnswer = 32 << 20
+
+// ask gets one of the agent's own answers.
+func (s *server) ask(ctx context.Context, cluster, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	transport := s.transport(cluster, nil)
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cluster+"/agent"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("no answer within %s", askTimeout)
+		}
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s", data)
+	}
+	return data, nil
+}
