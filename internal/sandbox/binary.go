@@ -14,13 +14,17 @@ const BinaryVariable = "ATOLL_SANDBOX_BIN"
 // ErrNoBinary means that atoll-sandbox has not been built.
 var ErrNoBinary = errors.New("atoll-sandbox is not built: run `make build`, or set " + BinaryVariable)
 
-// findBinary looks where BinaryVariable says, else in the module's bin.
+// findBinary looks where BinaryVariable says; else it is this program, when
+// that is atoll-sandbox, or the one in the module's bin.
 func findBinary() (string, error) {
 	if path := os.Getenv(BinaryVariable); path != "" {
 		if _, err := os.Stat(path); err != nil {
 			return "", fmt.Errorf("%s: %w", BinaryVariable, err)
 		}
 		return filepath.Abs(path)
+	}
+	if self, err := os.Executable(); err == nil && filepath.Base(self) == "atoll-sandbox" {
+		return self, nil
 	}
 	dir, err := os.Getwd()
 	if err != nil {
