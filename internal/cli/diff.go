@@ -158,11 +158,16 @@ func (v view) objectDiff(b *strings.Builder, o fleet.ObjectDiff) {
 		note = "   " + note
 	}
 	fmt.Fprintf(b, "  %s%s\n", v.ink.paint(m.paint, line), note)
-	g := grid{indent: "      ", width: v.width}
 	for _, ch := range o.Changes {
-		g.add(text(ch.Path), text("asked "+value(ch.Old)), text("live "+value(ch.New)), cell{changedBy(v, ch), dim})
+		change := fmt.Sprintf("%s: asked %s, live %s", ch.Path, value(ch.Old), value(ch.New))
+		for i, line := range wrap(change+changedBy(v, ch), v.width-8) {
+			indent := "      "
+			if i > 0 {
+				indent = "        "
+			}
+			fmt.Fprintf(b, "%s%s\n", indent, line)
+		}
 	}
-	_ = g.write(b, v.ink) // a strings.Builder never fails
 }
 
 // valueShown is the longest value that is printed whole, in runes.
@@ -183,12 +188,12 @@ func changedBy(v view, ch report.Change) string {
 	if ch.Manager == "" {
 		return ""
 	}
-	by := "by " + ch.Manager
+	by := " (by " + ch.Manager
 	if ch.At > 0 {
 		by += " " + ago(v.now, time.UnixMilli(ch.At))
 	}
 	if ch.Paused != "" {
 		by += ", paused until " + ch.Paused
 	}
-	return by
+	return by + ")"
 }

@@ -68,7 +68,7 @@ func parseRef(arg string, expect kind) (string, error) {
 	} else if k, err := findKind(prefix); err != nil {
 		return "", err
 	} else if k.name != expect.name {
-		return "", wrong("%s is a %s; this command takes a %s", arg, k.singular(), expect.singular())
+		return "", wrong("%s names a %s; this command is about %ss", arg, k.singular(), expect.singular())
 	}
 	if name == "" || strings.Contains(name, "/") {
 		return "", wrong("%q names no %s; write %s/NAME", arg, expect.singular(), expect.word)

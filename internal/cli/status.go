@@ -129,12 +129,12 @@ func (v view) down(b *strings.Builder, issues []fleet.ClusterIssue) {
 		if !i.LastContact.IsZero() {
 			since = "last seen " + ago(v.now, i.LastContact)
 		}
-		affects := "affects nothing"
+		affects := "It affects no application"
 		if len(i.Affects) > 0 {
-			affects = "affects " + list(i.Affects, affectsShown)
+			affects = "It affects " + list(i.Affects, affectsShown)
 		}
-		v.entry(b, v.ink.paint(bold, i.Cluster)+"   "+v.ink.paint(tone(string(i.State)), string(i.State))+", "+since+"; "+affects,
-			i.Message, fallback(i.Do, "atoll describe cluster "+i.Cluster))
+		v.entry(b, v.ink.paint(bold, i.Cluster)+"   "+v.ink.paint(tone(string(i.State)), string(i.State))+", "+since,
+			affects+": "+i.Message+".", fallback(i.Do, "atoll describe cluster "+i.Cluster))
 	}
 }
 
@@ -145,7 +145,7 @@ func (v view) attention(b *strings.Builder, title string, p paint, items []fleet
 	v.section(b, title, p, len(items))
 	for _, i := range items {
 		head := v.ink.paint(bold, i.Subject)
-		if i.Cluster != "" {
+		if i.Cluster != "" && !strings.HasSuffix(i.Subject, "/"+i.Cluster) {
 			head += " on " + i.Cluster
 		}
 		head += "   " + v.ink.paint(p, i.Reason)
