@@ -52,7 +52,7 @@ func (r *Status) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	if !next.differs(app) {
 		return ctrl.Result{}, nil
 	}
-	return ctrl.Result{}, applyStatus(ctx, r.Client, app, "atoll-fleet", next)
+	return ctrl.Result{}, applyStatus(ctx, r.Client, app, "atoll-fleet", &next)
 }
 
 // Members are the placed clusters of an application as of now.
