@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"atoll.dev/atoll/api/v1alpha1"
+	"github.com/spf13/cobra"
 )
 
 func newDescribe(c *console) *cobra.Command {
@@ -160,8 +158,4 @@ func residency(r *v1alpha1.Residency) string {
 		parts = append(parts, "only in regions "+list(r.Regions, 10))
 	}
 	return strings.Join(parts, ", ")
-}
-
-func stamp(v view, t metav1.Time) string {
-	return t.UTC().Format("2006-01-02 15:04:05 UTC") + " (" + ago(v.now, t.Time) + ")"
 }

@@ -56,7 +56,7 @@ func writeOverview(w io.Writer, o *fleet.Overview, v view) error {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "%s   %s\n", v.ink.paint(bold, "Atoll "+o.Hub.Version),
 		v.ink.paint(dim, fmt.Sprintf("%s storage, term %d, as of %s", o.Hub.Storage, o.Hub.Term, o.At.UTC().Format("15:04:05 UTC"))))
-	totals := grid{}
+	totals := grid{width: v.width}
 	totals.add(text("Clusters"), text(connectedSentence(o.Clusters)), cell{strings.Join(clusterExceptions(o.Clusters), ", "), yellow})
 	totals.add(text("Applications"), text(deliveredSentence(o.Applications)), cell{strings.Join(exceptionCounts(o.Applications.Counts), ", "), yellow})
 	if err := totals.write(b, v.ink); err != nil {

@@ -85,7 +85,7 @@ func exceptionCounts(n v1alpha1.Counts) []string {
 	for _, p := range []struct {
 		n    int32
 		word string
-	}{{n.Failed, "failed"}, {n.Held, "held"}, {n.Drifted, "drifted"}, {n.Degraded, "degraded"}, {n.Progressing, "progressing"}, {n.HealthProgressing, "getting ready"}, {n.Unknown, "of unknown health"}} {
+	}{{n.Failed, "failed"}, {n.Held, "held"}, {n.Drifted, "drifted"}, {n.Degraded, "degraded"}, {n.Progressing, "progressing"}, {n.HealthProgressing, "getting ready"}, {n.Unknown, "unknown"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
 		}

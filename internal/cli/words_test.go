@@ -86,7 +86,7 @@ func TestDeployingAgainKeepsWhatItDoesNotSpeakOf(t *testing.T) {
 	})
 	live.SetManagedFields([]metav1.ManagedFieldsEntry{{
 		Manager: fieldManager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: v1alpha1.GroupVersion.String(), FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:source":{"f:content":{"f:digest":{}}},"f:placement":{"f:clusters":{}}}}`)},
+		FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:source":{"f:content":{"f:digest":{}}},"f:placement":{"f:clusters":{}}}}`),
 	}})
 	kept, err := owned(live, fieldManager)
 	if err != nil {
