@@ -21,8 +21,6 @@ const (
 	frameTimeout = 60 * time.Second
 	// lingerTimeout is how long a refused peer has to read why.
 	lingerTimeout = 2 * time.Second
-	// idleShrink is the frame size above which buffers are given back.
-	idleShrink = 16 << 10
 )
 
 // Errors that end a session.
@@ -161,7 +159,7 @@ func (s *Session) write(ctx context.Context, m wire.Message) error {
 func (s *Session) Recv(ctx context.Context) (wire.Message, error) {
 	stop := context.AfterFunc(ctx, func() { s.Close(context.Cause(ctx)) })
 	defer stop()
-	m, size, err := s.read()
+	m, err := s.read()
 	if err == nil && m.Stamp.Seq != s.heard+1 {
 		err = fmt.Errorf("%w: %d after %d", ErrSequence, m.Stamp.Seq, s.heard)
 	}
@@ -170,13 +168,13 @@ func (s *Session) Recv(ctx context.Context) (wire.Message, error) {
 		return wire.Message{}, fmt.Errorf("receive from %s: %w", s.remote, s.Err())
 	}
 	s.heard++
-	if size > idleShrink {
-		s.mux.shrink(s.control)
-	}
+	// After every message, not only a large one: the buffer of a large one can
+	// only be given back when no other has followed it, often a heartbeat later.
+	s.mux.shrink(s.control)
 	return m, nil
 }
 
-func (s *Session) read() (wire.Message, int, error) {
+func (s *Session) read() (wire.Message, error) {
 	r := &frameReader{conn: s.control}
 	m, err := wire.ReadMessage(r)
 	if r.n > 0 {
@@ -186,7 +184,7 @@ func (s *Session) read() (wire.Message, int, error) {
 	if err != nil && !errors.As(err, &frame) {
 		err = fmt.Errorf("%w: %w", ErrPeerGone, err)
 	}
-	return m, r.n, err
+	return m, err
 }
 
 // frameReader waits for ever for a frame's first byte, and frameTimeout for the rest.
