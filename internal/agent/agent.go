@@ -18,27 +18,17 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apply"
+	"atoll.dev/atoll/internal/join"
 	"atoll.dev/atoll/internal/localstore"
 	"atoll.dev/atoll/internal/seal"
 	"atoll.dev/atoll/internal/trust"
 )
 
-// Bootstrap is what `atoll join` hands to an agent.
-type Bootstrap struct {
-	Cluster string `json:"cluster"`
-	// Token is needed until the agent has joined.
-	Token string `json:"token,omitempty"`
-	// Address is the hub's agents' port, host:port.
-	Address string `json:"address"`
-	// Roots are the roots to pin, as the join ticket has them.
-	Roots string `json:"roots"`
-}
-
 // Options are everything an agent needs.
 type Options struct {
 	// Config reaches the member with the agent's own account.
 	Config    *rest.Config
-	Bootstrap Bootstrap
+	Bootstrap join.Ticket
 	Version   string
 	Log       *slog.Logger
 }

@@ -1,9 +1,7 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -13,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/yaml"
 
+	"atoll.dev/atoll/internal/join"
 	"atoll.dev/atoll/internal/version"
 )
 
@@ -86,35 +84,17 @@ func memberConfig(kubeconfig string) (*rest.Config, error) {
 
 // readBootstrap reads a YAML file, or a mounted Secret: a directory with one
 // file a key.
-func readBootstrap(path string) (Bootstrap, error) {
-	var b Bootstrap
+func readBootstrap(path string) (join.Ticket, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return b, fmt.Errorf("read the bootstrap: %w", err)
+		return join.Ticket{}, fmt.Errorf("read the bootstrap: %w", err)
 	}
-	if !info.IsDir() {
-		data, err := os.ReadFile(path)
-		if err == nil {
-			err = yaml.UnmarshalStrict(data, &b)
-		}
-		if err != nil {
-			return b, fmt.Errorf("read bootstrap %s: %w", path, err)
-		}
-		return b, b.check(path)
+	if info.IsDir() {
+		return join.TicketFrom(func(key string) ([]byte, error) { return os.ReadFile(filepath.Join(path, key)) })
 	}
-	for name, field := range map[string]*string{"cluster": &b.Cluster, "token": &b.Token, "address": &b.Address, "roots": &b.Roots} {
-		data, err := os.ReadFile(filepath.Join(path, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return b, fmt.Errorf("read bootstrap %s: %w", path, err)
-		}
-		*field = string(data)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return join.Ticket{}, fmt.Errorf("read the bootstrap: %w", err)
 	}
-	return b, b.check(path)
-}
-
-func (b Bootstrap) check(path string) error {
-	if b.Cluster == "" || b.Address == "" || b.Roots == "" {
-		return fmt.Errorf("bootstrap %s must say cluster, address and roots; make it with: atoll join", path)
-	}
-	return nil
+	return join.ParseTicket(data)
 }

@@ -13,13 +13,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/join"
 )
 
-// tunnelAccount is the ServiceAccount that may impersonate people, and nothing
-// else: the account that applies cannot, and this one cannot apply.
-const tunnelAccount = "atoll-tunnel"
-
-// tunnelConfig reaches the member as tunnelAccount, with short-lived tokens.
+// tunnelConfig reaches the member as the account that may impersonate people,
+// and nothing else, with short-lived tokens: the account that applies cannot
+// impersonate people, and this one cannot apply.
 func (a *agent) tunnelConfig() *rest.Config {
 	cfg := rest.AnonymousClientConfig(a.Config)
 	cfg.QPS = -1
@@ -60,10 +59,10 @@ func (s *tokenSource) get(ctx context.Context) (string, error) {
 		return s.token, nil
 	}
 	seconds := int64(tokenLife / time.Second)
-	answer, err := s.member.CoreV1().ServiceAccounts(v1alpha1.SystemNamespace).CreateToken(ctx, tunnelAccount,
+	answer, err := s.member.CoreV1().ServiceAccounts(v1alpha1.SystemNamespace).CreateToken(ctx, join.TunnelAccount,
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("act as service account %s/%s in the member: %w", v1alpha1.SystemNamespace, tunnelAccount, err)
+		return "", fmt.Errorf("act as service account %s/%s in the member: %w", v1alpha1.SystemNamespace, join.TunnelAccount, err)
 	}
 	s.token = answer.Status.Token
 	life := time.Until(answer.Status.ExpirationTimestamp.Time)

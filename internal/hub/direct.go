@@ -9,11 +9,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/agent"
+	"atoll.dev/atoll/internal/join"
 	"atoll.dev/atoll/internal/trust"
 	"atoll.dev/atoll/internal/version"
 )
@@ -68,6 +70,9 @@ func (d *direct) ensure(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := install(ctx, cfg); err != nil {
+		return err
+	}
 	run, cancel := context.WithCancel(context.Background())
 	d.running[name] = &directAgent{cancel: cancel}
 	go func() {
@@ -85,12 +90,12 @@ func (d *direct) ensure(ctx context.Context, name string) error {
 }
 
 // bootstrap makes a token unless the cluster has joined already.
-func (d *direct) bootstrap(ctx context.Context, c *v1alpha1.Cluster) (agent.Bootstrap, error) {
+func (d *direct) bootstrap(ctx context.Context, c *v1alpha1.Cluster) (join.Ticket, error) {
 	roots, err := json.Marshal(d.hub.ca.Roots())
 	if err != nil {
-		return agent.Bootstrap{}, err
+		return join.Ticket{}, err
 	}
-	b := agent.Bootstrap{Cluster: c.Name, Address: d.hub.listener.Addr().String(), Roots: string(roots)}
+	b := join.Ticket{Cluster: c.Name, Address: d.hub.listener.Addr().String(), Roots: string(roots)}
 	if c.Status.Identity != nil {
 		return b, nil
 	}
@@ -106,4 +111,23 @@ func (d *direct) stop(name string) {
 		a.cancel()
 		delete(d.running, name)
 	}
+}
+
+// install makes in the member what `atoll join` would have installed for the
+// tunnel; the agent itself works with the kubeconfig's own account.
+func install(ctx context.Context, cfg *rest.Config) error {
+	c, err := client.New(cfg, client.Options{})
+	if err != nil {
+		return fmt.Errorf("connect to the member: %w", err)
+	}
+	for _, o := range join.TunnelAccess() {
+		u, err := join.Plain(o)
+		if err != nil {
+			return err
+		}
+		if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.ForceOwnership, client.FieldOwner("atoll-hub")); err != nil {
+			return fmt.Errorf("set up %s %s in the member: %w", u.GetKind(), u.GetName(), err)
+		}
+	}
+	return nil
 }

@@ -79,6 +79,15 @@ func Access(p v1alpha1.Profile) []runtime.Object {
 	return objects
 }
 
+// TunnelAccess is the namespace and the tunnel's account alone, for a member
+// that the hub reaches by kubeconfig.
+func TunnelAccess() []runtime.Object {
+	return []runtime.Object{
+		namespace(), account(TunnelAccount),
+		clusterRole(TunnelAccount, TunnelRules()), clusterBinding(TunnelAccount, TunnelAccount, TunnelAccount),
+	}
+}
+
 func labels() map[string]string {
 	return map[string]string{"app.kubernetes.io/name": AgentAccount, "app.kubernetes.io/part-of": "atoll"}
 }
