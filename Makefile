@@ -1,0 +1,107 @@
+# Atoll's tasks; `make help` lists them. Nothing but Go, git, make and a C
+# compiler (for the race detector) is needed.
+
+# A checkout without history still builds; the version then says so.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# A link of Kubernetes takes 1 GB and a core: more than two at a time only swap.
+PARALLEL ?= 2
+FUZZTIME ?= 5s
+
+DEMO_DIR ?= .demo
+SYSTEM   := ./test/e2e/... ./test/hostile/...
+
+# What ends in 1 to 2 minutes, because it links no Kubernetes server and starts
+# no cluster but one.
+LIGHT := ./api/... ./examples/... ./internal/agent/... ./internal/archtest/... ./internal/assign/... \
+	./internal/blob/... ./internal/content/... ./internal/demo/... ./internal/desired/... ./internal/docs/... \
+	./internal/drift/... ./internal/explain/... ./internal/fleet/... ./internal/gateway/... ./internal/health/... \
+	./internal/join/... ./internal/link/... ./internal/observed/... ./internal/placement/... ./internal/policy/... \
+	./internal/report/... ./internal/seal/... ./internal/trust/... ./internal/validate/... ./internal/wire/...
+
+# Packages whose goroutines share state, and which link no Kubernetes server:
+# the race detector multiplies the time that such a link takes.
+RACY := ./internal/agent/... ./internal/apply/... ./internal/assign/... ./internal/blob/... ./internal/demo/... \
+	./internal/desired/... ./internal/gateway/... ./internal/link/... ./internal/localstore/... \
+	./internal/observed/... ./internal/seal/... ./internal/trust/... ./internal/wire/...
+
+STATICCHECK    := go tool -modfile=tools/go.mod staticcheck
+CONTROLLER_GEN := go tool -modfile=tools/go.mod controller-gen
+GENERATED      := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/crds
+
+.DEFAULT_GOAL := help
+
+# The Kubernetes version of go.mod, and bin/atoll-sandbox.
+include internal/sandbox/build.mk
+
+STAMP := -s -w -X atoll.dev/atoll/internal/version.Version=$(VERSION)
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: bin/atoll bin/atoll-agent bin/atoll-sandbox ## build bin/atoll, bin/atoll-agent and bin/atoll-sandbox
+
+# go build knows what changed better than file times do, so these always run.
+.PHONY: bin/atoll bin/atoll-agent
+bin/atoll: # with the version of the Kubernetes API server that it embeds
+	go build -ldflags '$(STAMP) $(sandbox_versions)' -o $@ ./cmd/atoll
+
+bin/atoll-agent:
+	go build -ldflags '$(STAMP)' -o $@ ./cmd/atoll-agent
+
+.PHONY: generate
+generate: ## write deep copies and CRDs from the API types
+	$(CONTROLLER_GEN) object paths=./api/... crd:maxDescLen=200 output:crd:dir=api/v1alpha1/crds
+
+.PHONY: test
+test: build ## unit and integration tests, on real clusters
+	ATOLL_SANDBOX_REQUIRED=1 go test -p $(PARALLEL) -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/hostile)
+
+.PHONY: check
+check: bin/atoll-sandbox ## the quick loop: what links and runs fast
+	go test -p $(PARALLEL) -timeout 10m $(LIGHT)
+
+.PHONY: e2e
+e2e: build ## system tests: hub, agents and clusters as processes
+	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 go test -p 1 -count=1 -timeout 25m $(SYSTEM)
+
+.PHONY: race
+race: bin/atoll-sandbox ## the race detector on what is concurrent
+	ATOLL_SANDBOX_REQUIRED=1 CGO_ENABLED=1 go test -race -p $(PARALLEL) -timeout 20m $(RACY)
+
+# One line each: go test fuzzes one function at a time.
+.PHONY: fuzz
+fuzz: ## every fuzz test for FUZZTIME (5s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' api internal | while IFS=: read -r file name; do \
+		echo "$${file%/*} $${name#func }"; \
+		go test -run '^$$' -fuzz "^$${name#func }\$$" -fuzztime $(FUZZTIME) "./$${file%/*}" || exit 1; \
+	done
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, generated files
+	@bad=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi
+	go vet ./...
+	$(STATICCHECK) ./...
+	@before=$$(find $(GENERATED) -type f | sort | xargs sha256sum); $(MAKE) --no-print-directory generate; \
+	after=$$(find $(GENERATED) -type f | sort | xargs sha256sum); \
+	if [ "$$before" != "$$after" ]; then echo "generated files were old; make generate has renewed them"; exit 1; fi
+
+.PHONY: demo
+demo: ## a hub, five clusters and a shop on this machine
+	@missing=; for program in atoll atoll-agent atoll-sandbox; do [ -x bin/$$program ] || missing="$$missing $$program"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "Building$$missing: about 8 minutes on two cores the first time, since Kubernetes is compiled; seconds later."; \
+		began=$$(date +%s); $(MAKE) --no-print-directory build || exit 1; \
+		echo "Built in $$(( $$(date +%s) - began )) s."; \
+	fi
+	@bin/atoll-sandbox demo up --dir $(DEMO_DIR)
+
+.PHONY: demo-down
+demo-down: ## end the demo and remove its files
+	@if [ -x bin/atoll-sandbox ]; then bin/atoll-sandbox demo down --dir $(DEMO_DIR); else echo "there is no demo: bin/atoll-sandbox is not built"; fi
+
+.PHONY: clean
+clean: demo-down ## end the demo and remove what was built
+	rm -rf bin
