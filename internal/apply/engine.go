@@ -118,6 +118,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		g.Go(func() error { e.work(ctx); return nil })
 	}
 	g.Go(func() error { e.save(ctx); return nil })
+	g.Go(func() error { e.lookAtPods(ctx); return nil })
 	<-ctx.Done()
 	return g.Wait()
 }

@@ -14,6 +14,9 @@ type entry struct {
 	digest desired.Digest
 	// prepared tells that objects stand for digest: rendered, checked, queued.
 	prepared bool
+	// taken is the digest that objects stand for: what is said of them is said
+	// of digest only when both are the same.
+	taken desired.Digest
 	// problems stop the whole entry; refused tells that only a change helps.
 	problems []report.Problem
 	refused  bool

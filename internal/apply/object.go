@@ -48,6 +48,7 @@ type object struct {
 	ownPause    map[string]string
 	pause       drift.Pause
 	health      verdict
+	trouble     string // why its pods will not become ready
 	firstSeen   time.Time
 	judgeAt     time.Time // when silence may be taken for health
 
@@ -63,6 +64,7 @@ type object struct {
 	notBefore time.Time
 	fights    int // corrections in a row
 	fightFrom time.Time
+	calmUntil time.Time // no correction before, because somebody fights it
 }
 
 // sighting is one live state of an object, from a watch or a response.

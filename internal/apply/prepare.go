@@ -90,7 +90,7 @@ func compileRules(p desired.Policy) (entryRules, error) {
 
 // take swaps a rendering in and queues what it needs; e.mu is held.
 func (e *Engine) take(en *entry, r rendering, rules entryRules) {
-	en.prepared, en.rules, en.heldWhy = true, rules, ""
+	en.prepared, en.taken, en.rules, en.heldWhy = true, en.digest, rules, ""
 	en.waiting, en.unmapped, en.left = map[ID]report.ObjectRef{}, r.unmapped, [2]int{}
 	wanted := map[ID]bool{}
 	for i := range r.objects {
@@ -139,6 +139,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	o.blocked = e.member.limits.refuses(o.id)
 	o.remove, o.deleting, o.attempted = false, false, false
 	o.succeed()
+	e.repause(o)
 	e.watchKind(item.kind, o.id.Namespace, en.rules.health.has(o.id.GroupKind()))
 	return true
 }

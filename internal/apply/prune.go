@@ -2,7 +2,7 @@ package apply
 
 // withdraw lets go of an application as its policy says; e.mu is held.
 func (e *Engine) withdraw(en *entry) {
-	en.prepared, en.problems, en.refused = true, nil, false
+	en.prepared, en.taken, en.problems, en.refused = true, en.digest, nil, false
 	en.waiting, en.unmapped, en.left = nil, nil, [2]int{}
 	for _, o := range en.objects {
 		o.source, o.body, o.problem = nil, nil, nil

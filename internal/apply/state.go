@@ -51,9 +51,12 @@ type tally struct {
 
 func (e *Engine) summarize(en *entry, now time.Time) report.State {
 	s := report.State{Key: en.want.Key, Entry: en.digest, Revision: en.want.Revision, Corrections: en.corrections}
-	t := tally{pending: !en.prepared}
+	t := tally{pending: en.taken != en.digest}
 	for _, id := range sortedIDs(en.objects) {
 		e.count(&s, &t, en.objects[id], now)
+	}
+	if en.taken != en.digest {
+		s.Applied, s.Ready, s.Assumed = 0, 0, 0 // that was another digest
 	}
 	for id, ref := range en.waiting {
 		s.Objects++
@@ -120,19 +123,20 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		t.pending = true
 		return
 	}
-	t.healths = append(t.healths, o.health.health)
-	if o.health.health == report.HealthHealthy {
+	h := o.condition()
+	t.healths = append(t.healths, h.health)
+	if h.health == report.HealthHealthy {
 		s.Ready++
-		if o.health.assumed {
+		if h.assumed {
 			s.Assumed++
 		}
 		return
 	}
-	if t.unwell == "" || o.health.health == report.HealthDegraded {
-		t.unwell = fmt.Sprintf("%s: %s", o.id, cmp.Or(o.health.message, "nothing is known of it yet"))
+	if t.unwell == "" || h.health == report.HealthDegraded {
+		t.unwell = fmt.Sprintf("%s: %s", o.id, cmp.Or(h.message, "nothing is known of it yet"))
 	}
-	if o.health.health == report.HealthDegraded {
-		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(o.health.message)})
+	if h.health == report.HealthDegraded {
+		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(h.message)})
 	}
 }
 
@@ -145,7 +149,7 @@ func (e *Engine) countDrift(t *tally, o *object, now time.Time) {
 	if o.pause.Holds(now) {
 		t.paused++
 	}
-	if o.corrects(now) && o.problem == nil && o.notBefore.IsZero() {
+	if o.corrects(now) && o.problem == nil && !now.Before(o.calmUntil) {
 		return
 	}
 	changes := o.drift
@@ -188,7 +192,7 @@ func (e *Engine) conclude(en *entry, s *report.State, t tally) {
 		s.Sync = report.InSync
 	}
 	s.Health = health.Worst(t.healths...)
-	if !en.prepared || s.Applied < s.Objects && !t.drifted || en.want.Withdrawn {
+	if en.taken != en.digest || s.Applied < s.Objects && !t.drifted || en.want.Withdrawn {
 		s.Health = report.HealthUnknown // silence is never health
 	}
 	s.Problems = t.problems
@@ -210,7 +214,7 @@ func sentence(en *entry, s report.State, t tally) string {
 	case len(t.problems) > 0 && (t.failed || t.held):
 		p := t.problems[0]
 		return fmt.Sprintf("%s: %s: %s", p.Reason, p.Object, p.Message)
-	case len(t.problems) > 0 && !en.prepared:
+	case len(t.problems) > 0 && en.taken != en.digest:
 		return t.problems[0].Reason + ": " + t.problems[0].Message
 	case t.drifted && t.paused > 0:
 		return fmt.Sprintf("%d fields changed by others; correction is paused", len(t.drift))

@@ -83,7 +83,11 @@ func (e *Engine) syncObject(ctx context.Context, id ID) {
 // tooEarly holds an object back while it waits after failures, or for the
 // namespaces and definitions of its own delivery.
 func (e *Engine) tooEarly(o *object, s step, now time.Time) bool {
-	if wait := o.notBefore.Sub(now); wait > 0 {
+	until := o.notBefore
+	if (s == correct || s == recreate) && o.calmUntil.After(until) {
+		until = o.calmUntil
+	}
+	if wait := until.Sub(now); wait > 0 {
 		e.queue.AddAfter(task{object: o.id}, s.priority(), wait)
 		return true
 	}
@@ -210,7 +214,7 @@ func (e *Engine) contest(o *object) {
 		o.fightFrom, o.fights = now, 0
 	}
 	if o.fights++; o.fights > patience {
-		o.notBefore = now.Add(backoff(o.fights-patience, 500*time.Millisecond, time.Minute))
+		o.calmUntil = now.Add(backoff(o.fights-patience, 500*time.Millisecond, time.Minute))
 	}
 }
 

@@ -42,7 +42,7 @@ func (e *Engine) View(key desired.Key) ([]View, error) {
 }
 
 func (e *Engine) viewOf(o *object) View {
-	v := View{Ref: o.ref, UID: o.uid, Sync: report.Progressing, Health: report.HealthUnknown, Message: o.health.message}
+	v := View{Ref: o.ref, UID: o.uid, Sync: report.Progressing, Health: report.HealthUnknown, Message: o.condition().message}
 	switch {
 	case o.problem != nil && !o.transient:
 		v.Sync, v.Message = report.Failed, o.problem.Reason+": "+o.problem.Message
@@ -58,7 +58,7 @@ func (e *Engine) viewOf(o *object) View {
 		v.Sync = report.InSync
 	}
 	if o.applied() {
-		v.Health = o.health.health
+		v.Health = o.condition().health
 	}
 	return v
 }
