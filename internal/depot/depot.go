@@ -96,14 +96,22 @@ func (c Content) Revision(app *v1alpha1.Application) *v1alpha1.Revision {
 	}
 }
 
-// Store parses files and makes them durable in the project. namespace is where
-// objects without one will go, if that is known.
-func (d *Depot) Store(ctx context.Context, project, namespace string, files []content.File) (Content, error) {
-	parsed, err := content.Parse(files, content.Options{Ref: d.refs.Ref, Namespace: namespace})
+// Store parses files and makes them durable in the project, unless it may not
+// deliver some of them: those are returned and nothing is stored. It is an
+// early answer, not the check: that comes with the application, its namespace
+// and its bindings.
+func (d *Depot) Store(ctx context.Context, project *v1alpha1.Project, files []content.File) (Content, []report.Problem, error) {
+	parsed, err := content.Parse(files, content.Options{Ref: d.refs.Ref})
 	if err != nil {
-		return Content{}, &Refused{err}
+		return Content{}, nil, &Refused{err}
 	}
-	return d.keep(ctx, project, parsed)
+	probe := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: project.Name, Namespace: project.Name}}
+	violations := CheckBundle(project.Name, desired.MemberNamespace(probe, project), desired.BuildPolicy(probe, project), parsed.Bundle, nil)
+	if len(violations) > 0 {
+		return Content{}, violations, nil
+	}
+	c, err := d.keep(ctx, project.Name, parsed)
+	return c, nil, err
 }
 
 // keep writes the values first: content that is there can always be delivered.

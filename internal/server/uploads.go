@@ -37,13 +37,15 @@ func (s *server) upload(r *http.Request) (any, error) {
 	for i, f := range u.Files {
 		files[i] = content.File{Name: f.Name, Data: f.Data}
 	}
-	c, err := s.Depot.Store(r.Context(), project.Name, "", files)
+	c, violations, err := s.Depot.Store(r.Context(), project, files)
 	var refused *depot.Refused
 	switch {
 	case errors.As(err, &refused):
 		return nil, badRequest("%v", refused)
 	case err != nil:
 		return nil, err
+	case len(violations) > 0:
+		return fleet.Receipt{Violations: violations}, nil
 	}
 	return fleet.Receipt{Digest: string(c.Digest), Objects: c.Objects, Bytes: c.Bytes, Secrets: c.Secrets}, nil
 }
