@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,7 +29,12 @@ Its state lies in --data-dir: the embedded store, the keys, uploaded content
 and admin.kubeconfig, which gives the group atoll:admins every right here.`,
 		Example: `  atoll hub --data-dir ./hub
   atoll hub --data-dir /var/lib/atoll --listen 0.0.0.0:7443 --agent-listen 0.0.0.0:7444 --public-address hub.example.com:7444`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%s takes no arguments; %q is too many", cmd.CommandPath(), strings.Join(args, " "))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -52,7 +59,6 @@ and admin.kubeconfig, which gives the group atoll:admins every right here.`,
 	f.StringVar(&o.PublicAddress, "public-address", "", "host:port under which agents reach --agent-listen, if it differs")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
-	_ = cmd.MarkFlagRequired("data-dir") // the flag exists
 	return cmd
 }
 
@@ -64,6 +70,9 @@ func level(verbose bool) slog.Level {
 }
 
 func (o *Options) check(words io.Writer) error {
+	if o.DataDir == "" {
+		return errors.New("atoll hub needs --data-dir DIR: where its state lies")
+	}
 	dir, err := filepath.Abs(o.DataDir)
 	if err != nil {
 		return fmt.Errorf("--data-dir %s: %w", o.DataDir, err)
