@@ -101,6 +101,9 @@ namespace of the kubeconfig's context.`,
 	root.AddCommand(extra...)
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultCompletionCmd()
+	strictShells(root)
 	return root
 }
 

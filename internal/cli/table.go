@@ -62,9 +62,14 @@ func (h *hub) table(ctx context.Context, q question) (*metav1.Table, error) {
 	if q.name != "" {
 		r = r.Name(q.name)
 	}
-	raw, err := r.Do(ctx).Raw()
-	if err != nil {
+	answer := r.Do(ctx)
+	// Error, not Raw's: only it reads the Status that a refusal came with.
+	if err := answer.Error(); err != nil {
 		return nil, h.missing(ctx, q.kind, q.project, q.name, err)
+	}
+	raw, err := answer.Raw()
+	if err != nil {
+		return nil, fmt.Errorf("read the hub's table of %s: %w", q.kind.resource, err)
 	}
 	table := &metav1.Table{}
 	if err := json.Unmarshal(raw, table); err != nil {
