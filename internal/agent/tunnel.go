@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,10 @@ func newTunnel(cfg *rest.Config, limits func() Forbidden, local http.Handler, lo
 			r.Out.URL.Path = strings.TrimPrefix(r.In.URL.Path, memberPrefix)
 			r.Out.URL.RawPath = strings.TrimPrefix(r.In.URL.RawPath, memberPrefix)
 			r.Out.Host = host.Host
+			// Here and not before: the proxy has just dropped the headers that
+			// the caller named in Connection, which could be these.
+			h, _ := r.In.Context().Value(headerKey{}).(wire.StreamHeader)
+			impersonate(r.Out.Header, h)
 		},
 		Transport:     transport,
 		FlushInterval: -1, // watches and logs are read as they come
@@ -102,7 +107,6 @@ func (t *tunnel) answer(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, why, http.StatusForbidden)
 			return
 		}
-		impersonate(r.Header, h)
 		t.member.ServeHTTP(w, r)
 	}
 }
@@ -117,28 +121,31 @@ func refuseTunnel(f Forbidden, h wire.StreamHeader, path string) string {
 	case f.Tunnel:
 		return "this cluster forbids the tunnel (atoll-system/atoll-limits: forbidTunnel)"
 	}
-	switch subresource(path) {
-	case "exec", "attach", "portforward", "proxy":
-		if f.Exec {
-			return "this cluster forbids exec, attach and port-forward (atoll-system/atoll-limits: forbidExec)"
-		}
-	case "log":
-		if f.Logs {
-			return "this cluster forbids reading logs (atoll-system/atoll-limits: forbidLogs)"
-		}
+	resource, sub := subresource(path)
+	switch {
+	case f.Exec && slices.Contains([]string{"exec", "attach", "portforward", "proxy", "ephemeralcontainers"}, sub):
+		return "this cluster forbids exec, attach and port-forward (atoll-system/atoll-limits: forbidExec)"
+	case f.Logs && (sub == "log" || resource == "nodes" && sub == "proxy"): // a node's proxy reads logs too
+		return "this cluster forbids reading logs (atoll-system/atoll-limits: forbidLogs)"
 	}
 	return ""
 }
 
-// subresource is the last part of /api/v1/namespaces/NS/RESOURCE/NAME/SUB….
-func subresource(path string) string {
+// subresource reads /api/V or /apis/GROUP/V, then [/namespaces/NS]/RESOURCE/NAME/SUB…
+func subresource(path string) (resource, sub string) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
-	for i, p := range parts {
-		if p == "namespaces" && len(parts) > i+4 {
-			return parts[i+4]
-		}
+	prefix := 2
+	if parts[0] == "apis" {
+		prefix = 3
 	}
-	return ""
+	parts = parts[min(prefix, len(parts)):]
+	if len(parts) > 2 && parts[0] == "namespaces" {
+		parts = parts[2:]
+	}
+	if len(parts) < 3 {
+		return "", ""
+	}
+	return parts[0], parts[2]
 }
 
 // impersonate replaces whatever the caller sent: names get the prefix, system
@@ -146,7 +153,7 @@ func subresource(path string) string {
 func impersonate(header http.Header, h wire.StreamHeader) {
 	for name := range header {
 		if strings.HasPrefix(strings.ToLower(name), "impersonate-") {
-			header.Del(name)
+			delete(header, name)
 		}
 	}
 	header.Del("Authorization")
