@@ -41,18 +41,25 @@ may do there what it grants to that name.`,
 	return cmd
 }
 
+// BuiltInKubectl is the hidden verb that a program with kubectl inside adds.
+const BuiltInKubectl = "built-in-kubectl"
+
 func newKubectl(c *console) *cobra.Command {
 	cluster := ""
 	cmd := &cobra.Command{
-		Use:   "kubectl -C CLUSTER -- ARGS",
-		Short: "Run kubectl against a cluster, through the hub",
-		Long: `Run kubectl against a cluster through the hub and its agent, as yourself. Its exit
-code is passed on. kubectl must be installed.`,
+		Use:   "kubectl [-C CLUSTER] -- ARGS",
+		Short: "Run kubectl against the hub, or against a cluster through it",
+		Long: `Run kubectl as yourself, and pass its exit code on: with -C against a cluster,
+through the hub and its agent; without, against the hub, or against whatever
+cluster --kubeconfig is of. Where kubectl is not installed, the one inside this
+program is run.`,
 		Example: `  atoll kubectl -C us-east-1 -- get pods -A
-  atoll kubectl -C us-east-1 -- logs -n shop deploy/web`,
+  atoll kubectl -C us-east-1 -- logs -n shop deploy/web
+  atoll kubectl -- get clusters.atoll.dev
+  atoll kubectl --kubeconfig us-east-1.kubeconfig -- get nodes`,
 		Args: someArgs("arguments for kubectl after --"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.kubectl(cmd.Context(), cluster, args)
+			return c.kubectl(cmd, cluster, args)
 		},
 	}
 	cmd.Flags().StringVarP(&cluster, "cluster", "C", "", "the cluster to reach through the hub")
@@ -106,14 +113,12 @@ func redirect(config *clientcmdapi.Config, cluster string) {
 	config.CurrentContext = name
 }
 
-func (c *console) kubectl(ctx context.Context, cluster string, args []string) error {
-	if cluster == "" {
-		return wrong("say which cluster with -C NAME")
-	}
-	program, err := exec.LookPath("kubectl")
+func (c *console) kubectl(cmd *cobra.Command, cluster string, args []string) error {
+	program, err := kubectlProgram(cmd.Root())
 	if err != nil {
-		return wrong("kubectl is not installed; `atoll kubeconfig -C %s` serves any other client", cluster)
+		return wrong("kubectl is not installed; `atoll kubeconfig` serves any other client")
 	}
+	ctx := cmd.Context()
 	data, err := c.memberKubeconfig(ctx, cluster)
 	if err != nil {
 		return err
@@ -127,12 +132,27 @@ func (c *console) kubectl(ctx context.Context, cluster string, args []string) er
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("write the kubeconfig: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+path)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.In, c.Out, c.Err
-	err = cmd.Run()
+	child := exec.CommandContext(ctx, program[0], append(program[1:], args...)...)
+	child.Env = append(os.Environ(), "KUBECONFIG="+path)
+	child.Stdin, child.Stdout, child.Stderr = c.In, c.Out, c.Err
+	err = child.Run()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return &codedError{code: exit.ExitCode()}
 	}
 	return err
+}
+
+// kubectlProgram prefers the installed kubectl, which has the user's plugins.
+func kubectlProgram(root *cobra.Command) ([]string, error) {
+	installed, err := exec.LookPath("kubectl")
+	if err == nil {
+		return []string{installed}, nil
+	}
+	for _, verb := range root.Commands() {
+		if verb.Name() == BuiltInKubectl {
+			self, err := os.Executable()
+			return []string{self, BuiltInKubectl}, err
+		}
+	}
+	return nil, err
 }
