@@ -7,9 +7,10 @@ import (
 
 	"atoll.dev/atoll/internal/cli"
 	"atoll.dev/atoll/internal/hub"
+	"atoll.dev/atoll/internal/kubectl"
 )
 
 func main() {
 	streams := cli.System()
-	os.Exit(cli.Main(context.Background(), streams, os.Args[1:], hub.Command()))
+	os.Exit(cli.Main(context.Background(), streams, os.Args[1:], hub.Command(), kubectl.Command(os.Stdin, os.Stdout, os.Stderr)))
 }
