@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +26,7 @@ type projectAccess struct {
 	resources  map[policy.Resource]bool
 	namespaces map[string]bool
 	granted    string // what was written last, "" to write again
+	renewed    time.Time
 }
 
 // ensureAccess creates the namespaces that the objects go to and gives the
@@ -57,6 +59,12 @@ func (e *Engine) ensureAccess(ctx context.Context, want desired.Entry, objects [
 			p.add(k, id)
 		}
 	}
+	return e.grantOnce(ctx, want, p)
+}
+
+// grantOnce writes the access that p asks for, unless it was written; p.mu is
+// held.
+func (e *Engine) grantOnce(ctx context.Context, want desired.Entry, p *projectAccess) error {
 	access := policy.ProjectRBAC(want.Key.Project, want.Policy, policy.Member{
 		Resources: slices.Collect(maps.Keys(p.resources)), Namespaces: slices.Collect(maps.Keys(p.namespaces)),
 	})
@@ -96,17 +104,24 @@ func (e *Engine) ownedKinds(key desired.Key) map[ID]string {
 	return owned
 }
 
-// renewAccess writes a project's access again before its next delivery: the
-// member refused something, so somebody may have removed it.
-func (e *Engine) renewAccess(project string) {
+// regrant is how often access is written again although nothing changed.
+const regrant = 10 * time.Second
+
+// renewAccess writes a project's access again: the member refused something,
+// so somebody may have removed it.
+func (e *Engine) renewAccess(ctx context.Context, j job) error {
 	e.mu.Lock()
-	p := e.projects[project]
+	p := e.projects[j.want.Key.Project]
 	e.mu.Unlock()
-	if p != nil {
-		p.mu.Lock()
-		p.granted = ""
-		p.mu.Unlock()
+	if p == nil || j.target.project == "" {
+		return nil
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := e.clock(); now.Sub(p.renewed) >= regrant {
+		p.granted, p.renewed = "", now
+	}
+	return e.grantOnce(ctx, j.want, p)
 }
 
 func namespacesOf(objects []rendered) []string {

@@ -32,6 +32,7 @@ type entry struct {
 
 	rules       entryRules
 	pruning     pruning
+	held        []victim // as of the last plan
 	heldWhy     string
 	changes     []report.Change // by others, corrected, newest last
 	corrections int64

@@ -71,7 +71,12 @@ func planPrune(in pruneInput) prunePlan {
 	}
 	candidates := plan.sort(in)
 	if in.Forbidden {
-		plan.hold(candidates, "", "the member forbids deletions (ConfigMap "+limitsName+" in "+systemNamespace+"); its owner must lift that first")
+		// Not kept in Progress: when the member allows deletions again, the
+		// usual rules decide.
+		if plan.Held = candidates; len(candidates) > 0 {
+			plan.Why = fmt.Sprintf("%d deletions are held (%s): the member forbids deletions (ConfigMap %s in %s); only its owner can lift that",
+				len(candidates), names(candidates), limitsName, systemNamespace)
+		}
 		return plan
 	}
 	allowed := in.Entry.AllowDeletion

@@ -60,7 +60,9 @@ func (e *Engine) failed(ctx context.Context, j job, err error) outcome {
 		return outcome{err: err}
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		reason = "Forbidden"
-		e.renewAccess(j.want.Key.Project)
+		if again := e.renewAccess(ctx, j); again != nil {
+			return outcome{err: again}
+		}
 	case apierrors.IsRequestEntityTooLargeError(err):
 		reason = "TooLarge"
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err), isCode(err, http.StatusUnprocessableEntity):

@@ -26,7 +26,7 @@ func (e *Engine) prune(en *entry) {
 		o.remove = true
 		o.succeed()
 	}
-	en.heldWhy = plan.Why
+	en.heldWhy, en.held = plan.Why, plan.Held
 	if !samePruning(en.pruning, plan.Progress) || len(plan.Release) > 0 {
 		en.pruning = plan.Progress
 		e.unsaved[en.want.Key] = true

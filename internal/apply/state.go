@@ -81,7 +81,7 @@ func (e *Engine) summarize(en *entry, now time.Time) report.State {
 	if en.heldWhy != "" {
 		t.held = true
 		s.HeldDeletion = en.pruning.Digest
-		t.problems = append(t.problems, report.Problem{Object: en.pruning.Held[0].ID.Ref(""), Reason: "DeletionHeld", Message: clip(en.heldWhy)})
+		t.problems = append(t.problems, report.Problem{Object: en.held[0].ID.Ref(""), Reason: "DeletionHeld", Message: clip(en.heldWhy)})
 	}
 	if e.storeErr != nil && e.unsaved[en.want.Key] {
 		t.problems = append(t.problems, report.Problem{Object: report.ObjectRef{Kind: "Secret", Namespace: systemNamespace, Name: "atoll-store"}, Reason: "StoreFull", Message: clip("the local store cannot be written: " + e.storeErr.Error())})
