@@ -137,6 +137,7 @@ func serve(ctx context.Context, o Options, api *apiserver.Server, cfg *rest.Conf
 	run("agents' port", listener.Serve)
 	run("status pulse", func(ctx context.Context) error { h.statusPulse.run(ctx); return nil })
 	run("cluster pulse", func(ctx context.Context) error { h.clusterPulse.run(ctx); return nil })
+	run("sweep", h.keepSwept)
 	run("intent pulse", func(ctx context.Context) error { h.intentPulse.run(ctx); return nil })
 	if err := h.begin(ctx); err != nil {
 		cancel(err)
@@ -204,5 +205,3 @@ func agentNames(addresses ...string) []string {
 	}
 	return names
 }
-
-var _ = version.Version

@@ -1,0 +1,44 @@
+package assign
+
+import (
+	"cmp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"atoll.dev/atoll/api/v1alpha1"
+)
+
+// History is how many Revisions of an application are kept beside the one that
+// is delivered.
+const History = 20
+
+// Outdated are the Revisions that no history keeps. A Revision whose
+// application is gone is its owner's garbage, not ours.
+func Outdated(apps []v1alpha1.Application, revisions []v1alpha1.Revision) map[types.NamespacedName]bool {
+	delivered := map[types.NamespacedName]bool{}
+	known := map[types.NamespacedName]bool{}
+	for i := range apps {
+		app := &apps[i]
+		known[types.NamespacedName{Namespace: app.Namespace, Name: app.Name}] = true
+		delivered[types.NamespacedName{Namespace: app.Namespace, Name: app.Status.Revision}] = true
+	}
+	byApp := map[types.NamespacedName][]*v1alpha1.Revision{}
+	for i := range revisions {
+		r := &revisions[i]
+		app := types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.Application}
+		if known[app] && !delivered[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}] {
+			byApp[app] = append(byApp[app], r)
+		}
+	}
+	outdated := map[types.NamespacedName]bool{}
+	for _, list := range byApp {
+		slices.SortFunc(list, func(a, b *v1alpha1.Revision) int {
+			return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+		})
+		for _, r := range list[min(len(list), History):] {
+			outdated[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}] = true
+		}
+	}
+	return outdated
+}

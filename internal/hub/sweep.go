@@ -1,0 +1,76 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/desired"
+)
+
+// sweepEvery is how often old Revisions and unused content are looked for.
+const sweepEvery = time.Hour
+
+// keepSwept runs until ctx ends. Nothing waits for a sweep, so an error is
+// logged and the next round tries again.
+func (h *hub) keepSwept(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if n, err := h.sweep(ctx, time.Now()); err != nil {
+			h.Log.Warn("unused content was not swept", "err", err)
+		} else if n > 0 {
+			h.Log.Info("unused content swept", "contents", n)
+		}
+	}
+}
+
+// sweep drops Revisions beyond the history and then what nothing refers to.
+func (h *hub) sweep(ctx context.Context, now time.Time) (int, error) {
+	select {
+	case <-h.book.Complete():
+	default:
+		return 0, nil // what is in use is not known yet
+	}
+	var apps v1alpha1.ApplicationList
+	var revisions v1alpha1.RevisionList
+	if err := h.mgr.GetClient().List(ctx, &apps); err != nil {
+		return 0, fmt.Errorf("list applications: %w", err)
+	}
+	if err := h.mgr.GetClient().List(ctx, &revisions); err != nil {
+		return 0, fmt.Errorf("list revisions: %w", err)
+	}
+	type stored struct {
+		project string
+		digest  desired.Digest
+	}
+	used := map[stored]bool{}
+	for i := range apps.Items {
+		if c := apps.Items[i].Spec.Source.Content; c != nil {
+			used[stored{apps.Items[i].Namespace, desired.Digest(c.Digest)}] = true
+		}
+	}
+	outdated := assign.Outdated(apps.Items, revisions.Items)
+	for i := range revisions.Items {
+		r := &revisions.Items[i]
+		if !outdated[client.ObjectKeyFromObject(r)] {
+			used[stored{r.Namespace, desired.Digest(r.Spec.Digest)}] = true
+			continue
+		}
+		if err := h.live.Delete(ctx, r); client.IgnoreNotFound(err) != nil {
+			return 0, fmt.Errorf("drop revision %s/%s: %w", r.Namespace, r.Name, err)
+		}
+	}
+	return h.depot.Sweep(ctx, func(project string, digest desired.Digest) bool {
+		return used[stored{project, digest}]
+	}, now)
+}
