@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -164,7 +164,20 @@ func TestAFrameThatStopsHalfwayEndsWithTheContext(t *testing.T) {
 
 func TestAnAbruptEndIsNoticedByEveryStream(t *testing.T) {
 	p := open(t, Config{})
-	agent, hub := p.link("eu-1")
+	conn, err := p.dialConfig(p.authority.leaf(t, "eu-1", time.Hour)).dialTLS(t.Context(), wire.ProtoLink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newAgentMux(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control, err := m.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := newSession(m, control, conn, 8)
+	hub := <-p.sessions
 	streams := agent.Listener()
 	stream, err := hub.OpenStream(t.Context(), wire.StreamHeader{Kind: wire.StreamHTTP})
 	if err != nil {
@@ -174,23 +187,25 @@ func TestAnAbruptEndIsNoticedByEveryStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As when the machine dies: no close of TLS, no close of the multiplexer.
-	_ = agent.mux.(yamuxMux).Session.Close()
+	// As when the machine dies: a reset, and no word of TLS or the multiplexer.
+	tcp := conn.NetConn().(*net.TCPConn)
+	if err := errors.Join(tcp.SetLinger(0), tcp.Close()); err != nil {
+		t.Fatal(err)
+	}
 
 	if _, err := hub.Recv(t.Context()); !errors.Is(err, ErrPeerGone) {
 		t.Errorf("receiving gave %v", err)
 	}
-	if _, err := io.ReadAll(stream); err != nil && !errors.Is(err, io.EOF) {
-		t.Logf("the hub's stream ended with %v", err)
-	}
-	if _, err := accepted.Read(make([]byte, 1)); err == nil {
-		t.Error("the agent's stream goes on")
+	for name, end := range map[string]net.Conn{"hub": stream, "agent": accepted} {
+		if n, err := end.Read(make([]byte, 1)); err == nil {
+			t.Errorf("the %s's stream still brings %d bytes", name, n)
+		}
 	}
 	if _, err := streams.Accept(); err == nil {
 		t.Error("streams of a dead session")
 	}
-	if err := hub.Send(t.Context(), heartbeat(1)); err == nil {
-		t.Error("sent on a dead session")
+	if err := hub.Send(t.Context(), heartbeat(1)); !errors.Is(err, ErrPeerGone) {
+		t.Errorf("sending gave %v", err)
 	}
 	if _, err := hub.OpenStream(t.Context(), wire.StreamHeader{Kind: wire.StreamHTTP}); err == nil {
 		t.Error("opened a stream on a dead session")

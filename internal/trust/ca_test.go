@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -240,7 +241,11 @@ func TestRootsThatDoNotFollowAreRefused(t *testing.T) {
 		"no announcements":           func(r *Roots) { r.Announcements = nil },
 		"no certificates":            func(r *Roots) { r.Current, r.Next = "", "" },
 		"another hub's announcement": func(r *Roots) { *last(r) = *last(ptr(evil.Roots())); r.Next = evil.Roots().Next },
-		"a broken signature":         func(r *Roots) { last(r).Cross = breakSignature(t, last(r).Cross) },
+		"a root of the right name with another key": func(r *Roots) {
+			r.Next = namesake(t, ca.next.cert)
+			last(r).Root = r.Next
+		},
+		"a broken signature": func(r *Roots) { last(r).Cross = breakSignature(t, last(r).Cross) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			announced := ca.Roots()
@@ -257,6 +262,18 @@ func TestRootsThatDoNotFollowAreRefused(t *testing.T) {
 	if _, err := pinned.Follow(ca.Roots(), now); err != nil {
 		t.Errorf("the roots that all of these spoil: %v", err)
 	}
+}
+
+// namesake is a self-signed root that calls itself like another.
+func namesake(t *testing.T, of *x509.Certificate) string {
+	t.Helper()
+	key := mustKey(t)
+	template := rootTemplate(of.Subject, time.Now())
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encodeCertificate(der)
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -122,6 +122,7 @@ func TestHelloMustBeOfTheCertifiedCluster(t *testing.T) {
 		t.Error(err)
 	}
 	wantReason(t, check(wire.Hello{Cluster: "eu-2", ClusterUID: "uid-2"}), trust.WrongCluster)
+	wantReason(t, check(wire.Hello{Cluster: "eu-2", ClusterUID: "uid-1"}), trust.WrongCluster)
 	wantReason(t, check(wire.Hello{Cluster: "eu-1", ClusterUID: "uid-2"}), trust.WrongCluster)
 	h.registry.remove("eu-1")
 	wantReason(t, check(wire.Hello{Cluster: "eu-1", ClusterUID: "uid-1"}), trust.Revoked)
