@@ -173,7 +173,7 @@ func TestRetiredRootsVerifyUntilTheirAgentsAreGone(t *testing.T) {
 		_, err := leaf.Verify(x509.VerifyOptions{Roots: ca.Pool(), CurrentTime: leaf.NotBefore, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 		return err
 	}
-	if ca.Pool() != ca.Pool() {
+	if first, second := ca.Pool(), ca.Pool(); first != second {
 		t.Error("every handshake would build its own TLS settings")
 	}
 	rotate(t, ca)

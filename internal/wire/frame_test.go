@@ -213,7 +213,7 @@ func TestAnnouncedLengthAllocatesLittle(t *testing.T) {
 			_, _ = ReadMessage(bytes.NewReader(announced))
 		}
 	})
-	if got := result.AllocedBytesPerOp(); got > 64<<10 {
+	if got := result.AllocedBytesPerOp(); got > MaxFrame/32 {
 		t.Errorf("an announcement of %d bytes made the reader allocate %d", MaxFrame, got)
 	}
 }
