@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -126,11 +127,15 @@ func unknownFields(err error) []string {
 		}
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, ".") {
 			line = strings.Replace(line, "field not declared in schema", "there is no such field", 1)
+			line = goValue.ReplaceAllString(line, "got $1")
 			lines = append(lines, strings.TrimPrefix(line, "."))
 		}
 	}
 	return lines
 }
+
+// goValue is how that sentence prints a value of the wrong type.
+var goValue = regexp.MustCompile(`got &value\.valueUnstructured\{Value:(.*)\}`)
 
 // unreachable tells why there was no answer at all.
 func unreachable(err error) string {

@@ -8,8 +8,10 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"atoll.dev/atoll/internal/cli"
+	"atoll.dev/atoll/internal/testfleet"
 )
 
 func TestMain(m *testing.M) {
@@ -21,25 +23,49 @@ func TestMain(m *testing.M) {
 // TestScripts needs no hub: wrong use, help, and a hub that is not there.
 func TestScripts(t *testing.T) { runScripts(t, "testdata/script", nil) }
 
-// liveHub names the admin kubeconfig of a running hub for the scripts in
-// testdata/live; liveMember that of a cluster which has joined it as "member".
-const (
-	liveHub    = "ATOLL_TEST_HUB"
-	liveMember = "ATOLL_TEST_MEMBER"
-)
+// liveHub names the admin kubeconfig of a running hub for the live tests, which
+// otherwise start one.
+const liveHub = "ATOLL_TEST_HUB"
 
-// TestLive runs against a real hub that the caller started.
+// hubKubeconfig is the admin's, of a hub that runs as a process of its own:
+// nothing of it is linked here.
+func hubKubeconfig(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv(liveHub); path != "" {
+		return path
+	}
+	return testfleet.Shared(t, testfleet.Options{}).Hub.Kubeconfig()
+}
+
+// TestLive is what only a hub can answer: it has no members.
 func TestLive(t *testing.T) {
-	if os.Getenv(liveHub) == "" {
-		t.Skipf("no hub to test against; set %s to its admin kubeconfig", liveHub)
+	admin := hubKubeconfig(t)
+	program, err := testfleet.Program("atoll")
+	if err != nil {
+		t.Skip(err)
 	}
 	runScripts(t, "testdata/live", func(env *testscript.Env) error {
-		env.Setenv("ATOLL_KUBECONFIG", os.Getenv(liveHub))
-		env.Setenv("MEMBER", os.Getenv(liveMember))
-		// Several runs may share a hub.
-		env.Setenv("RUN", filepath.Base(filepath.Dir(env.WorkDir)))
-		return nil
+		env.Setenv("ATOLL_KUBECONFIG", admin)
+		env.Setenv("ADMIN", admin)
+		env.Setenv("HUBDIR", filepath.Dir(admin))
+		// The verb `hub` is in the program only.
+		env.Setenv("ATOLL", program)
+		stranger := filepath.Join(env.WorkDir, "stranger.kubeconfig")
+		env.Setenv("STRANGER", stranger)
+		return impersonating(admin, "dana", stranger)
 	})
+}
+
+// impersonating writes a kubeconfig with which one acts as somebody else.
+func impersonating(admin, user, path string) error {
+	config, err := clientcmd.LoadFromFile(admin)
+	if err != nil {
+		return err
+	}
+	for _, auth := range config.AuthInfos {
+		auth.Impersonate = user
+	}
+	return clientcmd.WriteToFile(*config, path)
 }
 
 func runScripts(t *testing.T, dir string, setup func(*testscript.Env) error) {
