@@ -40,23 +40,21 @@ func (c *console) allowDeletion(ctx context.Context, arg, confirm string) error 
 		return err
 	}
 	digests, held := heldDeletions(states.Clusters)
-	switch len(digests) {
-	case 0:
-		c.say("No cluster holds a deletion of %s.", app.Name)
+	if states.LeavingDigest != "" {
+		digests = append(digests, states.LeavingDigest)
+	}
+	if len(digests) == 0 {
+		c.say("No deletion of %s is held.", app.Name)
 		return no()
-	case 1:
-	default:
-		return wrong("the clusters hold different deletions of %s (%s); allow one at a time by the annotation %s",
-			app.Name, list(digests, 5), v1alpha1.AnnotationAllowDeletion)
 	}
 	c.say("This deletion of %s is held:", app.Name)
-	if err := c.listHeld(held); err != nil {
+	if err := c.listHeld(held, states.Leaving); err != nil {
 		return err
 	}
 	if err := c.confirm(app.Name, confirm); err != nil {
 		return err
 	}
-	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: digests[0]}}}
+	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: strings.Join(digests, ",")}}}
 	if err := h.merge(ctx, applicationKind, app.Namespace, app.Name, patch); err != nil {
 		return err
 	}
@@ -81,7 +79,7 @@ func heldDeletions(states []fleet.ClusterState) (digests []string, held []fleet.
 	return digests, held
 }
 
-func (c *console) listHeld(held []fleet.ClusterState) error {
+func (c *console) listHeld(held []fleet.ClusterState, leaving []string) error {
 	g := grid{indent: "  ", head: []string{"CLUSTER", "OBJECT", "WHY"}, width: c.width}
 	for _, s := range held {
 		listed := false
@@ -94,6 +92,9 @@ func (c *console) listHeld(held []fleet.ClusterState) error {
 		if !listed {
 			g.add(text(s.Cluster), text(""), text(s.State.Message))
 		}
+	}
+	for _, cluster := range leaving {
+		g.add(text(cluster), text("everything there"), text("the cluster no longer matches the placement"))
 	}
 	return g.write(c.Err, false)
 }

@@ -148,6 +148,8 @@ var diffMarks = map[string]struct {
 	"Create": {"+", "is missing", green},
 	"Change": {"~", "", yellow},
 	"Delete": {"-", "is no longer asked for", red},
+	// The member would not take it.
+	"Refused": {"!", "is refused", red},
 }
 
 func (v view) objectDiff(b *strings.Builder, o fleet.ObjectDiff) {
@@ -159,7 +161,8 @@ func (v view) objectDiff(b *strings.Builder, o fleet.ObjectDiff) {
 	}
 	fmt.Fprintf(b, "  %s%s\n", v.ink.paint(m.paint, line), note)
 	for _, ch := range o.Changes {
-		change := fmt.Sprintf("%s: asked %s, live %s", ch.Path, value(ch.Old), value(ch.New))
+		// A diff goes from what is live to what a sync makes of it.
+		change := fmt.Sprintf("%s: live %s, asked %s", ch.Path, value(ch.Old), value(ch.New))
 		for i, line := range wrap(change+changedBy(v, ch), v.width-8) {
 			indent := "      "
 			if i > 0 {

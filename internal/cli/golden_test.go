@@ -184,8 +184,8 @@ func differences() *fleet.ApplicationDiff {
 	diffs := func(at time.Duration) []fleet.ObjectDiff {
 		return []fleet.ObjectDiff{
 			{Ref: deploymentWeb, Action: "Change", Changes: []report.Change{
-				{Path: "spec.replicas", Old: "2", New: "5", Manager: "kubectl-edit", At: report.Time(before(at))},
-				{Path: "spec.template.spec.containers[name=web].image", Old: "shop/web:1.0", New: "shop/web:0.9"},
+				{Path: "spec.replicas", Old: "5", New: "2", Manager: "kubectl-edit", At: report.Time(before(at))},
+				{Path: "spec.template.spec.containers[name=web].image", Old: "shop/web:0.9", New: "shop/web:1.0"},
 			}},
 			{Ref: report.ObjectRef{Version: "v1", Kind: "Secret", Namespace: "shop", Name: "keys"}, Action: "Change", Changes: []report.Change{{Path: "data.password", Old: "(hidden)", New: "(hidden)"}}},
 			{Ref: report.ObjectRef{Version: "v1", Kind: "Service", Namespace: "shop", Name: "web"}, Action: "Create"},

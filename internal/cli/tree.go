@@ -69,7 +69,11 @@ func writeTree(w io.Writer, root string, objects *fleet.ApplicationObjects, v vi
 func branch(g *grid, prefix string, objects []fleet.Object) {
 	for i, o := range objects {
 		last := i == len(objects)-1
-		g.add(text(prefix+twig(last)+label(o.Ref)), state(string(o.Sync)), state(string(o.Health)), text(o.Message))
+		message := o.Message
+		if o.Health == report.HealthHealthy && o.Sync == report.InSync {
+			message = "" // it only says so again
+		}
+		g.add(text(prefix+twig(last)+label(o.Ref)), state(string(o.Sync)), state(string(o.Health)), text(message))
 		branch(g, stem(prefix, last), o.Owned)
 	}
 }
