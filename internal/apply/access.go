@@ -33,7 +33,7 @@ type projectAccess struct {
 // project's ServiceAccount just what its objects need, before any is applied.
 func (e *Engine) ensureAccess(ctx context.Context, want desired.Entry, objects []rendered) error {
 	for _, namespace := range namespacesOf(objects) {
-		if err := e.ensureNamespace(ctx, want.Key.Project, namespace); err != nil {
+		if _, err := e.ensureNamespace(ctx, want.Key.Project, namespace); err != nil {
 			return err
 		}
 	}
@@ -116,9 +116,17 @@ func (e *Engine) renewAccess(ctx context.Context, j job) error {
 	if p == nil || j.target.project == "" {
 		return nil
 	}
+	made := false
+	if j.target.kind.namespaced {
+		var err error
+		// A namespace that was deleted took the project's access with it.
+		if made, err = e.ensureNamespace(ctx, j.target.project, j.target.id.Namespace); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := e.clock(); now.Sub(p.renewed) >= regrant {
+	if now := e.clock(); made || now.Sub(p.renewed) >= regrant {
 		p.granted, p.renewed = "", now
 	}
 	return e.grantOnce(ctx, j.want, p)
@@ -138,13 +146,13 @@ func namespacesOf(objects []rendered) []string {
 }
 
 // ensureNamespace creates a namespace that does not exist. Nobody owns it: it
-// is never pruned.
-func (e *Engine) ensureNamespace(ctx context.Context, project, name string) error {
+// is never pruned. It tells whether it was made now.
+func (e *Engine) ensureNamespace(ctx context.Context, project, name string) (bool, error) {
 	e.mu.Lock()
 	exists, refused := e.member.namespaces[name], e.member.limits.refuses(ID{Kind: "Namespace", Name: name})
 	e.mu.Unlock()
 	if exists || name == "" || refused != "" {
-		return nil
+		return false, nil
 	}
 	ns := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Namespace",
@@ -152,12 +160,12 @@ func (e *Engine) ensureNamespace(ctx context.Context, project, name string) erro
 	}}
 	_, err := e.clients.own.Resource(namespaces.gvr).Create(ctx, ns, metav1.CreateOptions{FieldManager: agentManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create namespace %s: %w", name, err)
+		return false, fmt.Errorf("create namespace %s: %w", name, err)
 	}
 	e.mu.Lock()
 	e.member.namespaces[name] = true
 	e.mu.Unlock()
-	return nil
+	return err == nil, nil
 }
 
 // namespaceGone forgets a namespace that the API server says is missing.
@@ -175,7 +183,7 @@ func (e *Engine) grant(ctx context.Context, project string, access policy.Access
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
 	}
 	inNamespaces := account + "-namespaced"
-	if err := e.ensureNamespace(ctx, "", systemNamespace); err != nil {
+	if _, err := e.ensureNamespace(ctx, "", systemNamespace); err != nil {
 		return err
 	}
 	if err := e.own(ctx, "serviceaccounts", schema.GroupVersionKind{Version: "v1", Kind: "ServiceAccount"}, ID{Kind: "ServiceAccount", Namespace: systemNamespace, Name: account}, nil); err != nil {

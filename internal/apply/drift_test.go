@@ -69,9 +69,7 @@ func TestWhatOthersAddAndDefaultIsNoDrift(t *testing.T) {
 	if field(w.get(configs, "settings"), "data", "extra") != "kept" || field(w.get(deployments, "web"), "spec", "template", "spec", "terminationGracePeriodSeconds") != "5" {
 		t.Error("an addition by others was removed")
 	}
-	if s := w.synced("shop"); s.Corrections != 1 {
-		t.Error(describeState(s))
-	}
+	w.state("shop", "corrected once", func(s report.State) bool { return s.Corrections == 1 && s.Sync == report.InSync })
 }
 
 func TestReportModeRecordsAndLeaves(t *testing.T) {
@@ -121,8 +119,8 @@ func TestIgnoredFieldsBelongToOthersAfterCreation(t *testing.T) {
 	}
 	w.edit(configs, "settings", `{"data":{"color":"red","size":"large"}}`)
 	w.eventually("the size is corrected", func() bool { return field(w.get(configs, "settings"), "data", "size") == "small" })
-	s := w.synced("shop")
-	if got := field(w.get(configs, "settings"), "data", "color"); got != "red" || s.Corrections != 1 {
+	s := w.state("shop", "corrected once", func(s report.State) bool { return s.Corrections == 1 && s.Sync == report.InSync })
+	if got := field(w.get(configs, "settings"), "data", "color"); got != "red" {
 		t.Errorf("the ignored field is %q; %s", got, describeState(s))
 	}
 	w.deploy("shop", configMap("settings", "color", "blue", "size", "huge"), ignoring(rule))

@@ -87,3 +87,8 @@ func (w *world) settle(ctx context.Context) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+var (
+	deleteNow = metav1.DeleteOptions{}
+	getNow    = metav1.GetOptions{}
+)

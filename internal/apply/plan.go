@@ -80,7 +80,7 @@ func planPrune(in pruneInput) prunePlan {
 		return plan
 	}
 	allowed := in.Entry.AllowDeletion
-	if p := &plan.Progress; p.Digest != "" && p.Digest == allowed {
+	if p := &plan.Progress; desired.Allows(allowed, p.Digest) {
 		p.Allowed = true
 	}
 	rest := plan.takeAllowed(candidates)
@@ -151,7 +151,7 @@ func (p *prunePlan) hold(held []victim, allowed, why string) {
 		return
 	}
 	digest := digestOf(held)
-	p.Progress.Held, p.Progress.Digest, p.Progress.Allowed = held, digest, digest == allowed
+	p.Progress.Held, p.Progress.Digest, p.Progress.Allowed = held, digest, desired.Allows(allowed, digest)
 	if p.Progress.Allowed {
 		p.Delete = append(p.Delete, held...)
 		return

@@ -78,7 +78,7 @@ func (e *Engine) notFound(ctx context.Context, j job, err error) outcome {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces" && j.target.kind.namespaced {
 		e.namespaceGone(j.target.id.Namespace)
-		if again := e.ensureNamespace(ctx, j.want.Key.Project, j.target.id.Namespace); again != nil {
+		if _, again := e.ensureNamespace(ctx, j.want.Key.Project, j.target.id.Namespace); again != nil {
 			return outcome{err: again}
 		}
 		return outcome{err: err}
