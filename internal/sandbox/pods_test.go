@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func TestDeploymentBecomesReadyWithUniqueAddresses(t *testing.T) {
@@ -271,4 +272,27 @@ func TestNodesCarryTheirProvidersMarks(t *testing.T) {
 	if !strings.HasPrefix(node.Spec.ProviderID, "aws:///us-east-1a/i-0") {
 		t.Errorf("provider ID is %q", node.Spec.ProviderID)
 	}
+}
+
+func TestAServiceOfTypeLoadBalancerGetsAnAddressAndGivesItBack(t *testing.T) {
+	client, namespace := member(t)
+	services := client.CoreV1().Services(namespace)
+	service := object[corev1.Service](t, `
+metadata: {name: shop}
+spec: {type: LoadBalancer, ports: [{port: 80}]}`)
+	if _, err := services.Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	addresses := func(ctx context.Context, want int) error {
+		s, err := services.Get(ctx, "shop", metav1.GetOptions{})
+		if err == nil && len(s.Status.LoadBalancer.Ingress) != want {
+			err = fmt.Errorf("it has %v", s.Status.LoadBalancer.Ingress)
+		}
+		return err
+	}
+	eventually(t, "an address", func(ctx context.Context) error { return addresses(ctx, 1) })
+	if _, err := services.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"type":"ClusterIP"}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no address", func(ctx context.Context) error { return addresses(ctx, 0) })
 }

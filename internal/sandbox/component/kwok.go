@@ -26,7 +26,7 @@ import (
 const kubeletID = "atoll-sandbox"
 
 // runKwok creates the nodes and storage classes of a cluster and plays the
-// kubelets and the volume driver.
+// kubelets, the volume driver and the load balancer.
 func runKwok(ctx context.Context, args []string) error {
 	flags := pflag.NewFlagSet(sandbox.Kwok, pflag.ContinueOnError)
 	kubeconfig := flags.String("kubeconfig", "", "how to reach the cluster")
@@ -51,6 +51,7 @@ func runKwok(ctx context.Context, args []string) error {
 	group.Go(func() error { return populate(ctx, typed, state) })
 	group.Go(func() error { return playKubelets(ctx, *kubeconfig, typed, state) })
 	group.Go(func() error { return provisionVolumes(ctx, typed) })
+	group.Go(func() error { return balanceLoads(ctx, typed, state) })
 	group.Go(func() error {
 		return serveKubelets(ctx, typed, state, filepath.Join(filepath.Dir(*statePath), "pki"))
 	})
