@@ -212,11 +212,12 @@ type Counts struct {
 
 // Exception is one cluster that is not in sync and healthy.
 type Exception struct {
-	Cluster string      `json:"cluster"`
-	Sync    string      `json:"sync,omitempty"`
-	Health  string      `json:"health,omitempty"`
-	Message string      `json:"message,omitempty"`
-	AsOf    metav1.Time `json:"asOf,omitempty"`
+	Cluster string `json:"cluster"`
+	Sync    string `json:"sync,omitempty"`
+	Health  string `json:"health,omitempty"`
+	Message string `json:"message,omitempty"`
+	// AsOf is the age of the report; nil when there is none.
+	AsOf *metav1.Time `json:"asOf,omitempty"`
 }
 
 // ApplicationList is a list of Applications.

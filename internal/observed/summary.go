@@ -118,7 +118,8 @@ func (m Member) exception() v1alpha1.Exception {
 		Message: m.Why(),
 	}
 	if !m.Reported.IsZero() {
-		e.AsOf = metav1.NewTime(m.Reported)
+		at := metav1.NewTime(m.Reported)
+		e.AsOf = &at
 	}
 	return e
 }

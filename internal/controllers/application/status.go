@@ -158,7 +158,7 @@ func sameExceptions(a, b []v1alpha1.Exception) bool {
 	}
 	for i := range a {
 		x, y := a[i], b[i]
-		x.AsOf, y.AsOf = metav1.Time{}, metav1.Time{}
+		x.AsOf, y.AsOf = nil, nil
 		if x != y {
 			return false
 		}
