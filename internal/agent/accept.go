@@ -77,7 +77,10 @@ func overlay(states map[desired.Key]report.State, announced desired.Root, v verd
 		if why, held := v.Held[k]; held {
 			s.Sync = report.Held
 			s.Message = why + "; it keeps what it has until: atoll accept CLUSTER --incarnation"
-			s.Problems = append(slices.Clone(s.Problems), report.Problem{Reason: heldReason, Message: s.Message})
+			// First, for it is what a person must know before all else.
+			s.Problems = slices.Insert(slices.Clone(s.Problems), 0, report.Problem{
+				Object: report.ObjectRef{Kind: "Application", Name: k.Application}, Reason: heldReason, Message: s.Message,
+			})
 			if ok {
 				s.Entry = e.Digest()
 			}

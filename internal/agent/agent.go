@@ -111,7 +111,7 @@ func (a *agent) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the agent's sealing key: %w", err)
 	}
-	a.memory = newMemory(a.Bootstrap.Cluster, key, a.store, a.engine, a.Log)
+	a.memory = newMemory(newContents(a.Bootstrap.Cluster, key), a.store, a.engine, a.Log)
 	return a.memory.load(ctx)
 }
 

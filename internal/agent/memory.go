@@ -4,46 +4,57 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"atoll.dev/atoll/internal/apply"
-	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/localstore"
 	"atoll.dev/atoll/internal/report"
-	"atoll.dev/atoll/internal/seal"
 	"atoll.dev/atoll/internal/wire"
 )
 
-// memory is what the agent has been told: the root it enforces, what it is
-// made of, and whose word that was. It survives in the local store, so that a
-// restarted agent goes on without the hub.
+// engine is what memory needs of internal/apply.
+type engine interface {
+	SetRoot(context.Context, desired.Root, apply.Bundles, apply.Values)
+	States() map[desired.Key]report.State
+	Changed() <-chan struct{}
+}
+
+// store is what memory needs of internal/localstore.
+type store interface {
+	Load(context.Context) (localstore.Snapshot, error)
+	Save(context.Context, localstore.Snapshot) error
+	SweepStrays(context.Context, time.Time) (whole bool, err error)
+}
+
+// memory is what the agent has been told: the root it enforces and whose word
+// that was. It survives in the local store, so that a restarted agent goes on
+// without the hub.
+//
+// mu is taken before the engine's lock, never after: what the engine calls
+// back lies in contents.
 type memory struct {
-	cluster string
-	key     seal.Key
-	store   *localstore.Store
-	engine  *apply.Engine
-	log     *slog.Logger
+	store    store
+	engine   engine
+	contents *contents
+	log      *slog.Logger
 
 	mu        sync.Mutex
 	stamp     wire.Stamp
 	announced desired.Root
 	digest    desired.Digest // of announced
 	verdict   verdict
-	contents  map[desired.Digest][]byte
-	sealed    map[string][]byte
-	failures  map[desired.Digest]error
 	saveErr   error
 
 	dirty   chan struct{}
 	changed chan struct{}
 }
 
-func newMemory(cluster string, key seal.Key, store *localstore.Store, engine *apply.Engine, log *slog.Logger) *memory {
+func newMemory(contents *contents, store store, engine engine, log *slog.Logger) *memory {
 	return &memory{
-		cluster: cluster, key: key, store: store, engine: engine, log: log,
-		contents: map[desired.Digest][]byte{}, sealed: map[string][]byte{}, failures: map[desired.Digest]error{},
+		store: store, engine: engine, contents: contents, log: log,
 		verdict: verdict{Follow: true},
 		digest:  desired.Root{}.Digest(),
 		dirty:   make(chan struct{}, 1), changed: make(chan struct{}, 1),
@@ -63,21 +74,29 @@ func (m *memory) load(ctx context.Context) error {
 			return fmt.Errorf("read the local store: %w", err)
 		}
 	}
+	for _, damage := range snapshot.Damaged {
+		m.log.Error("the local store is damaged; what it held before, or holds still, is enforced", "damage", damage)
+	}
+	m.contents.restore(snapshot.Contents, snapshot.Values)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stamp, m.contents, m.sealed = snapshot.Seen, snapshot.Contents, snapshot.Values
-	if m.contents == nil {
-		m.contents = map[desired.Digest][]byte{}
-	}
-	if m.sealed == nil {
-		m.sealed = map[string][]byte{}
-	}
+	m.stamp = snapshot.Seen
 	m.verdict.Effective = snapshot.Root
 	m.announced, m.digest = snapshot.Root, snapshot.Root.Digest()
-	if snapshot.Seen.Incarnation != "" {
+	if m.told() {
 		m.enforce()
 	}
 	return nil
+}
+
+// told tells whether a hub was ever followed; m.mu is held.
+func (m *memory) told() bool { return m.stamp.Incarnation != "" }
+
+// enforcing tells whether the agent has been told anything by a hub.
+func (m *memory) enforcing() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.told()
 }
 
 // seen is whom the agent obeys and what was announced last.
@@ -96,83 +115,61 @@ func (m *memory) announce(d desired.Delta, from wire.Stamp, accepted string) err
 		return err
 	}
 	m.announced, m.digest = next, d.Target
-	m.verdict = judge(m.verdict.Effective, next, m.stamp, from, accepted)
-	if m.verdict.Follow {
-		m.stamp = wire.Stamp{Incarnation: from.Incarnation, Term: from.Term}
-	}
-	m.forget()
-	m.enforce()
-	notify(m.dirty)
-	notify(m.changed)
+	m.obey(from, accepted)
 	return nil
 }
 
-// confirm notes the term of a hub whose root is already held.
-func (m *memory) confirm(from wire.Stamp) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if from.Incarnation == m.stamp.Incarnation && from.Term > m.stamp.Term {
-		m.stamp.Term = from.Term
-		notify(m.dirty)
+// obey judges what is announced and enforces what of it is obeyed; m.mu is held.
+func (m *memory) obey(from wire.Stamp, accepted string) {
+	m.verdict = judge(m.verdict.Effective, m.announced, m.stamp, from, accepted)
+	if m.verdict.Follow {
+		m.stamp = wire.Stamp{Incarnation: from.Incarnation, Term: from.Term}
 	}
+	m.contents.retain(m.announced.Contents(), m.verdict.Effective.Contents())
+	m.enforce()
+	notify(m.dirty)
+	notify(m.changed)
 }
 
-// forget drops contents and values that nothing refers to any more.
-func (m *memory) forget() {
-	needed := map[desired.Digest]bool{}
-	for _, r := range []desired.Root{m.announced, m.verdict.Effective} {
-		for _, d := range r.Contents() {
-			needed[d] = true
+// confirm hears from a hub whose root is held already. A person's word that
+// came since, or a restored hub that asks for just what is here, needs no
+// other change to be followed.
+func (m *memory) confirm(from wire.Stamp, accepted string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case !from.Succeeds(m.stamp):
+		if accepted == from.Incarnation || len(m.verdict.Held) == 0 {
+			m.obey(from, accepted)
 		}
-	}
-	for d := range m.contents {
-		if !needed[d] {
-			delete(m.contents, d)
-		}
-	}
-	for d := range m.failures {
-		if !needed[d] {
-			delete(m.failures, d)
-		}
-	}
-	refs := map[string]bool{}
-	for _, data := range m.contents {
-		if b, err := content.Decode(data); err == nil {
-			for _, r := range b.Refs() {
-				refs[r] = true
-			}
-		}
-	}
-	for r := range m.sealed {
-		if !refs[r] {
-			delete(m.sealed, r)
-		}
+	case from.Term > m.stamp.Term || !m.told():
+		m.stamp = wire.Stamp{Incarnation: from.Incarnation, Term: from.Term}
+		notify(m.dirty)
 	}
 }
 
 // enforce hands the effective root to the engine; m.mu is held.
 func (m *memory) enforce() {
-	m.engine.SetRoot(context.Background(), m.verdict.Effective, m.bundle, m.value)
+	m.engine.SetRoot(context.Background(), m.verdict.Effective, m.contents.bundle, m.contents.value)
 }
 
 // keep takes a content that has arrived.
-func (m *memory) keep(d desired.Digest, data []byte, values []wire.SealedValue) {
+func (m *memory) keep(c *assembled) error {
+	if err := m.contents.keep(c.digest, c.data, c.values); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.contents[d] = data
-	delete(m.failures, d)
-	for _, v := range values {
-		m.sealed[v.Ref] = v.Sealed
-	}
 	m.enforce()
 	notify(m.dirty)
+	return nil
 }
 
 // failed notes why a content is not there.
 func (m *memory) failed(d desired.Digest, err error) {
+	m.contents.fail(d, err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failures[d] = err
 	m.enforce()
 	notify(m.changed)
 }
@@ -180,39 +177,9 @@ func (m *memory) failed(d desired.Digest, err error) {
 // missing are the contents that the effective root needs and that are not here.
 func (m *memory) missing() []desired.Digest {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	var out []desired.Digest
-	for _, d := range m.verdict.Effective.Contents() {
-		if _, ok := m.contents[d]; !ok {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
-func (m *memory) bundle(d desired.Digest) (content.Bundle, error) {
-	m.mu.Lock()
-	data, ok := m.contents[d]
-	err := m.failures[d]
+	needed := m.verdict.Effective.Contents()
 	m.mu.Unlock()
-	switch {
-	case ok:
-		return content.Decode(data)
-	case err != nil:
-		return content.Bundle{}, err
-	default:
-		return content.Bundle{}, fmt.Errorf("content %s has not arrived yet", d.Short())
-	}
-}
-
-func (m *memory) value(ref string) ([]byte, error) {
-	m.mu.Lock()
-	sealed, ok := m.sealed[ref]
-	m.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("the secret value %s has not arrived yet", ref)
-	}
-	return m.key.Open(seal.Info{Cluster: m.cluster, Ref: ref}, sealed)
+	return m.contents.missing(needed)
 }
 
 // states are the engine's, with what is held.
@@ -221,11 +188,13 @@ func (m *memory) states() map[desired.Key]report.State {
 	announced, v, saveErr := m.announced, m.verdict, m.saveErr
 	m.mu.Unlock()
 	states := overlay(m.engine.States(), announced, v)
-	if saveErr != nil {
-		for k, s := range states {
-			s.Problems = append(s.Problems[:len(s.Problems):len(s.Problems)], report.Problem{Reason: "StoreFull", Message: saveErr.Error()})
-			states[k] = s
+	for k, s := range states {
+		if saveErr != nil {
+			s.Problems = slices.Insert(slices.Clone(s.Problems), 0, report.Problem{
+				Object: report.ObjectRef{Kind: "Application", Name: k.Application}, Reason: "StoreFull", Message: saveErr.Error(),
+			})
 		}
+		states[k] = s.Bounded()
 	}
 	return states
 }
@@ -234,55 +203,6 @@ func (m *memory) states() map[desired.Key]report.State {
 func (m *memory) changes() <-chan struct{} { return m.changed }
 
 func (m *memory) nudge() { notify(m.changed) }
-
-// run saves what changed and passes the engine's changes on.
-func (m *memory) run(ctx context.Context) error {
-	retry := time.NewTimer(time.Hour)
-	defer retry.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-m.engine.Changed():
-			notify(m.changed)
-		case <-m.dirty:
-			if m.save(ctx) != nil {
-				retry.Reset(saveRetry)
-			}
-		case <-retry.C:
-			notify(m.dirty)
-		}
-	}
-}
-
-// saveRetry is how soon a failed save is tried again.
-const saveRetry = 10 * time.Second
-
-func (m *memory) save(ctx context.Context) error {
-	m.mu.Lock()
-	snapshot := localstore.Snapshot{Seen: m.stamp, Root: m.verdict.Effective, Contents: clone(m.contents), Values: clone(m.sealed)}
-	m.mu.Unlock()
-	err := m.store.Save(ctx, snapshot)
-	m.mu.Lock()
-	before := m.saveErr
-	m.saveErr = err
-	m.mu.Unlock()
-	if err != nil {
-		m.log.Error("what the hub asked for cannot be stored; it is enforced until the agent restarts", "err", err)
-	}
-	if (err == nil) != (before == nil) {
-		notify(m.changed)
-	}
-	return err
-}
-
-func clone[K comparable, V any](in map[K]V) map[K]V {
-	out := make(map[K]V, len(in))
-	for k, v := range in {
-		out[k] = v
-	}
-	return out
-}
 
 func notify(ch chan struct{}) {
 	select {

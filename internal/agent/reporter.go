@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,13 +11,17 @@ import (
 	"atoll.dev/atoll/internal/report"
 )
 
+// maxReport is how many bytes of states one report takes; a frame takes twice
+// as much. What is left over follows in the next one.
+const maxReport = 4 << 20
+
 // reporter turns what is known into reports: the whole first, then only what
-// changed since the last one sent.
+// changed since the last one.
 type reporter struct {
 	mu   sync.Mutex
-	sent map[desired.Key]report.State
+	sent map[desired.Key]desired.Digest
 	full bool
-	// facts is the inventory last sent.
+	// facts is the age of the inventory last sent.
 	facts time.Time
 }
 
@@ -30,31 +36,49 @@ func (r *reporter) reset() {
 func (r *reporter) digest() desired.Digest {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return report.Digest(r.sent)
+	return report.DigestOf(r.sent)
 }
 
-// next is the report to send now, or false when there is nothing to say.
+// next is the report to send now, or false when there is nothing to say. It is
+// called until then.
 func (r *reporter) next(states map[desired.Key]report.State, facts *v1alpha1.Facts, now time.Time) (report.Report, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := report.Report{Full: r.full, At: report.Time(now)}
-	for k, s := range states {
-		if old, ok := r.sent[k]; r.full || !ok || old.Digest() != s.Digest() {
-			out.States = append(out.States, s)
-		}
+	if r.full || r.sent == nil {
+		r.sent = map[desired.Key]desired.Digest{}
 	}
-	for k := range r.sent {
-		if _, ok := states[k]; !ok && !r.full {
+	r.full = false
+	for _, k := range slices.SortedFunc(maps.Keys(r.sent), desired.Key.Compare) {
+		if _, ok := states[k]; !ok {
 			out.Removed = append(out.Removed, k)
+			delete(r.sent, k)
 		}
 	}
+	out.States = r.take(states)
 	if facts != nil && facts.ObservedAt.After(r.facts) {
 		out.Facts, r.facts = facts, facts.ObservedAt.Time
 	}
 	if !out.Full && len(out.States) == 0 && len(out.Removed) == 0 && out.Facts == nil {
 		return out, false
 	}
-	r.sent, r.full = states, false
-	out.Digest = report.Digest(states)
+	out.Digest = report.DigestOf(r.sent)
 	return out, true
+}
+
+// take notes as sent what changed and fits.
+func (r *reporter) take(states map[desired.Key]report.State) []report.State {
+	var out []report.State
+	size := 0
+	for _, k := range slices.SortedFunc(maps.Keys(states), desired.Key.Compare) {
+		digest, bytes := states[k].Measure()
+		if r.sent[k] == digest {
+			continue
+		}
+		if size += bytes; size > maxReport && len(out) > 0 || len(out) == report.MaxStates {
+			break
+		}
+		r.sent[k], out = digest, append(out, states[k])
+	}
+	return out
 }

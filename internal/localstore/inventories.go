@@ -129,11 +129,22 @@ func (s *Store) putBucket(ctx context.Context, name string, all map[desired.Key]
 	if len(b.Keys) == 0 {
 		return nil, nil
 	}
-	data, err := cbor.Marshal(b)
+	data, err := canonical.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("encode inventories: %w", err)
 	}
 	return s.put(ctx, data)
+}
+
+// bucketsLost are those that should be stored and are not.
+func (s *Store) bucketsLost() map[string]bool {
+	lost := map[string]bool{}
+	for k := range s.inventories {
+		if name := bucketOf(k); s.current[name] == nil {
+			lost[name] = true
+		}
+	}
+	return lost
 }
 
 func sortedKeys(m map[desired.Key][]byte) []desired.Key {

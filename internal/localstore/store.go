@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	typed "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/wire"
@@ -47,6 +48,9 @@ type Snapshot struct {
 	Contents map[desired.Digest][]byte
 	// Values are sealed to the agent; the store holds nothing in clear.
 	Values map[string][]byte
+	// Damaged says what could not be read, if anything: the rest is what was
+	// stored before, or what is left. Saving ignores it.
+	Damaged []string
 }
 
 // list is a commit: the chunks of each piece, in order.
@@ -54,7 +58,9 @@ type list map[string][]string
 
 // Store is safe for concurrent use.
 type Store struct {
-	secrets typed.SecretInterface
+	secrets   typed.SecretInterface
+	rest      rest.Interface
+	namespace string
 
 	mu      sync.Mutex
 	opened  bool
@@ -63,7 +69,9 @@ type Store struct {
 	present map[string]bool // chunks known to be there
 	// inventories are all that were saved, by application.
 	inventories map[desired.Key][]byte
-	pieces      map[string][]byte // what could be read at the start
+	pieces      map[string][]byte // what could be read at the start, until Load
+	damaged     []string
+	mend        bool // what is stored is not what current says
 	nextSave    time.Time
 }
 
@@ -72,7 +80,10 @@ func Open(member kubernetes.Interface, namespace string) (*Store, error) {
 	if namespace == "" {
 		return nil, errors.New("the local store needs a namespace")
 	}
-	return &Store{secrets: member.CoreV1().Secrets(namespace), present: map[string]bool{}}, nil
+	return &Store{
+		secrets: member.CoreV1().Secrets(namespace), rest: member.CoreV1().RESTClient(), namespace: namespace,
+		present: map[string]bool{},
+	}, nil
 }
 
 // The pieces of a commit.
@@ -90,18 +101,19 @@ type state struct {
 }
 
 // Load returns the last Snapshot that was committed; an empty store gives an
-// empty one. A damaged piece falls back to the commit before.
+// empty one. Where a chunk is lost the commit before serves, and damage is no
+// error: an error means that the member could not be asked. It is called once.
 func (s *Store) Load(ctx context.Context) (Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.open(ctx); err != nil {
 		return Snapshot{}, err
 	}
-	out := Snapshot{Contents: map[desired.Digest][]byte{}, Values: map[string][]byte{}}
+	out := Snapshot{Contents: map[desired.Digest][]byte{}, Values: map[string][]byte{}, Damaged: s.damaged}
 	if data := s.pieces[pieceState]; data != nil {
-		var st state
-		if err := cbor.Unmarshal(data, &st); err != nil {
-			return Snapshot{}, fmt.Errorf("read the local store: %w", err)
+		st, err := decodeState(data)
+		if err != nil {
+			return Snapshot{}, err
 		}
 		out.Seen, out.Root = st.Seen, st.Root
 		maps.Copy(out.Values, st.Values)
@@ -109,10 +121,23 @@ func (s *Store) Load(ctx context.Context) (Snapshot, error) {
 	for name, data := range s.pieces {
 		if d, ok := contentOf(name); ok {
 			out.Contents[d] = data
-			delete(s.pieces, name)
 		}
 	}
+	s.pieces = nil // the agent has it now
 	return out, nil
+}
+
+// decodeState sorts the root again: what reads it relies on the order.
+func decodeState(data []byte) (state, error) {
+	var st state
+	err := cbor.Unmarshal(data, &st)
+	if err == nil {
+		st.Root, err = desired.NewRoot(st.Root.Entries)
+	}
+	if err != nil {
+		return st, fmt.Errorf("read the local store: %w", err)
+	}
+	return st, nil
 }
 
 func contentOf(piece string) (desired.Digest, bool) {
@@ -135,7 +160,7 @@ func (s *Store) Save(ctx context.Context, snapshot Snapshot) error {
 			next[name] = chunks
 		}
 	}
-	data, err := cbor.Marshal(state{Seen: snapshot.Seen, Root: snapshot.Root, Values: snapshot.Values})
+	data, err := canonical.Marshal(state{Seen: snapshot.Seen, Root: snapshot.Root, Values: snapshot.Values})
 	if err != nil {
 		return fmt.Errorf("encode the local store: %w", err)
 	}
@@ -144,7 +169,7 @@ func (s *Store) Save(ctx context.Context, snapshot Snapshot) error {
 	}
 	for digest, content := range snapshot.Contents {
 		name := prefixContent + string(digest)
-		if chunks, ok := s.current[name]; ok {
+		if chunks, ok := s.current[name]; ok && s.all(chunks) {
 			next[name] = chunks // the name is the digest: it cannot differ
 			continue
 		}
@@ -152,69 +177,24 @@ func (s *Store) Save(ctx context.Context, snapshot Snapshot) error {
 			return err
 		}
 	}
-	return s.commit(ctx, next)
-}
-
-// open reads the root and every piece, once.
-func (s *Store) open(ctx context.Context) error {
-	if s.opened {
-		return nil
-	}
-	root, err := s.secrets.Get(ctx, rootName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		s.current, s.backup, s.pieces, s.opened = list{}, list{}, map[string][]byte{}, true
-		s.inventories = map[desired.Key][]byte{}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the local store: %w", err)
-	}
-	current, previous := readList(root.Data[keyCurrent]), readList(root.Data[keyPrevious])
-	pieces := map[string][]byte{}
-	names := maps.Clone(current)
-	maps.Copy(names, previous)
-	for name := range names {
-		chunks := current[name]
-		data, err := s.get(ctx, chunks)
-		if err != nil && !isLost(err) {
+	for name := range s.bucketsLost() {
+		if next[name], err = s.putBucket(ctx, name, s.inventories); err != nil {
 			return err
 		}
-		if (err != nil || chunks == nil) && current[pieceState] != nil && previous[name] != nil {
-			chunks = previous[name]
-			if data, err = s.get(ctx, chunks); err != nil && !isLost(err) {
-				return err
-			}
-		}
-		if err != nil {
-			delete(current, name)
-			continue
-		}
-		pieces[name], current[name] = data, chunks
 	}
-	s.current, s.backup, s.pieces = current, previous, pieces
-	s.inventories = readInventories(pieces)
-	s.opened = true
-	return nil
-}
-
-func readList(data []byte) list {
-	l := list{}
-	if cbor.Unmarshal(data, &l) != nil {
-		return list{} // the other list, or the hub, has to serve
-	}
-	return l
+	return s.commit(ctx, next)
 }
 
 // commit makes next the present list and then drops what nothing refers to.
 func (s *Store) commit(ctx context.Context, next list) error {
-	if sameList(next, s.current) {
+	if sameList(next, s.current) && !s.mend {
 		return nil
 	}
-	current, err := cbor.Marshal(next)
+	current, err := canonical.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encode the local store: %w", err)
 	}
-	previous, err := cbor.Marshal(s.current)
+	previous, err := canonical.Marshal(s.current)
 	if err != nil {
 		return fmt.Errorf("encode the local store: %w", err)
 	}
@@ -230,9 +210,20 @@ func (s *Store) commit(ctx context.Context, next list) error {
 	if err != nil {
 		return fmt.Errorf("commit to the local store: %w", full(err))
 	}
-	s.backup, s.current = s.current, next
-	return s.sweep(ctx)
+	s.backup, s.current, s.mend = s.current, next, false
+	s.sweep(ctx)
+	return nil
 }
+
+// canonical gives equal values equal bytes, so that what did not change is not
+// written.
+var canonical = func() cbor.EncMode {
+	mode, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		panic(err)
+	}
+	return mode
+}()
 
 func sameList(a, b list) bool {
 	return maps.EqualFunc(a, b, func(x, y []string) bool { return slices.Equal(x, y) })

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -89,14 +90,6 @@ type Change struct {
 	Paused string `cbor:"8,keyasint,omitempty" json:"paused,omitempty"`
 }
 
-// Limits of one report, so that one bad application cannot flood the link.
-const (
-	MaxProblems = 20
-	MaxChanges  = 20
-	// MaxMessage is in bytes.
-	MaxMessage = 512
-)
-
 // State is one application on one cluster.
 type State struct {
 	Key desired.Key `cbor:"1,keyasint" json:"key"`
@@ -130,16 +123,26 @@ func (s State) Digest() desired.Digest { return desired.Sum(mustEncode(s)) }
 // Well reports whether nothing about the application needs attention.
 func (s State) Well() bool { return s.Sync == InSync && s.Health == HealthHealthy }
 
+// Measure is the digest of a State and its size, in bytes, from one encoding.
+func (s State) Measure() (d desired.Digest, size int) {
+	data := mustEncode(s)
+	return desired.Sum(data), len(data)
+}
+
 // Digest is the hash of all states that heartbeats carry, order-independent.
 func Digest(states map[desired.Key]State) desired.Digest {
-	keys := make([]desired.Key, 0, len(states))
-	for k := range states {
-		keys = append(keys, k)
+	digests := make(map[desired.Key]desired.Digest, len(states))
+	for k, s := range states {
+		digests[k] = s.Digest()
 	}
-	slices.SortFunc(keys, desired.Key.Compare)
+	return DigestOf(digests)
+}
+
+// DigestOf is Digest for those who know each state's digest.
+func DigestOf(digests map[desired.Key]desired.Digest) desired.Digest {
 	h := sha256.New()
-	for _, k := range keys {
-		fmt.Fprintf(h, "%s %s\n", k, states[k].Digest())
+	for _, k := range slices.SortedFunc(maps.Keys(digests), desired.Key.Compare) {
+		fmt.Fprintf(h, "%s %s\n", k, digests[k])
 	}
 	return desired.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
 }

@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/internal/localstore"
+)
+
+const (
+	// saveRetry is how soon a failed save is tried again.
+	saveRetry = 10 * time.Second
+	// saveTimeout bounds one save: a member that hangs is asked anew.
+	saveTimeout = time.Minute
+	// sweepEvery is how often the store is looked through; sweepAge spares what
+	// another copy of this agent may be about to commit.
+	sweepEvery = time.Hour
+	sweepAge   = 10 * time.Minute
+)
+
+// run saves what changed and passes the engine's changes on. A store that
+// hangs must not keep the reports back, so each has its own loop.
+func (m *memory) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { m.saving(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.engine.Changed():
+			notify(m.changed)
+		}
+	}
+}
+
+func (m *memory) saving(ctx context.Context) {
+	retry := time.NewTimer(saveRetry)
+	retry.Stop()
+	sweep := time.NewTimer(0)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.dirty:
+			if m.save(ctx) != nil {
+				retry.Reset(saveRetry)
+			}
+		case <-retry.C:
+			notify(m.dirty)
+		case <-sweep.C:
+			m.sweep(ctx)
+			sweep.Reset(sweepEvery)
+		}
+	}
+}
+
+func (m *memory) save(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	m.mu.Lock()
+	snapshot := localstore.Snapshot{Seen: m.stamp, Root: m.verdict.Effective}
+	m.mu.Unlock()
+	snapshot.Contents, snapshot.Values = m.contents.copies()
+	err := m.store.Save(ctx, snapshot)
+	m.mu.Lock()
+	before := m.saveErr
+	m.saveErr = err
+	m.mu.Unlock()
+	if err != nil {
+		m.log.Error("what the hub asked for cannot be stored; it is enforced until the agent restarts", "err", err)
+	}
+	if (err == nil) != (before == nil) {
+		notify(m.changed)
+	}
+	return err
+}
+
+// sweep removes what an agent killed in mid-save left behind, and writes again
+// what somebody else removed.
+func (m *memory) sweep(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	whole, err := m.store.SweepStrays(ctx, time.Now().Add(-sweepAge))
+	if err != nil {
+		m.log.Warn("the local store cannot be looked through", "err", err)
+		return
+	}
+	if !whole {
+		m.log.Warn("parts of the local store were removed; they are written again")
+		notify(m.dirty)
+	}
+}

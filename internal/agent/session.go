@@ -1,0 +1,238 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/link"
+	"atoll.dev/atoll/internal/wire"
+)
+
+// session is one open link.
+type session struct {
+	agent *agent
+	link  *link.Session
+	// stamp is the hub's, from its Welcome; messages carry it back.
+	stamp     wire.Stamp
+	accepted  string
+	heartbeat time.Duration
+	parts     assembly
+	// inventory delivers the facts: reading them may take long, and neither
+	// heartbeats nor reports wait for it.
+	inventory chan *v1alpha1.Facts
+}
+
+func newSession(a *agent, l *link.Session) *session {
+	return &session{agent: a, link: l, parts: assembly{limit: maxContent}, inventory: make(chan *v1alpha1.Facts, 1)}
+}
+
+const welcomeTimeout = 15 * time.Second
+
+func (s *session) open(ctx context.Context) error {
+	a := s.agent
+	seen, announced := a.memory.seen()
+	a.reporter.reset()
+	ctx, cancel := context.WithTimeout(ctx, welcomeTimeout)
+	defer cancel()
+	err := s.link.Send(ctx, wire.Message{Hello: &wire.Hello{
+		Cluster:      a.Bootstrap.Cluster,
+		AgentVersion: a.Version,
+		MinVersion:   wire.MinVersion,
+		MaxVersion:   wire.Version,
+		ClusterUID:   a.uid,
+		Instance:     a.instance,
+		Seen:         seen,
+		Desired:      announced,
+	}})
+	if err != nil {
+		return err
+	}
+	m, err := s.link.Recv(ctx)
+	switch {
+	case err != nil:
+		return err
+	case m.Refusal != nil:
+		return &refusedError{*m.Refusal}
+	case m.Welcome == nil:
+		return errors.New("the hub's first word is neither welcome nor refusal")
+	}
+	if err := m.Stamp.Obeys(seen); err != nil {
+		return err
+	}
+	s.stamp, s.accepted = m.Stamp, m.Welcome.Accepted
+	s.heartbeat = max(time.Duration(m.Welcome.HeartbeatMillis)*time.Millisecond, 100*time.Millisecond)
+	return nil
+}
+
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		err := s.speak(ctx)
+		cancel(err)
+		s.link.Close(err)
+	})
+	wg.Go(func() { s.survey(ctx) })
+	wg.Go(func() { s.agent.tunnel.serve(ctx, s.link) })
+	err := s.listen(ctx)
+	cancel(err)
+	s.link.Close(err)
+	return err
+}
+
+// silence is how many heartbeats may be missed before the link is given up.
+const silence = 4
+
+func (s *session) listen(ctx context.Context) error {
+	for {
+		quiet, cancel := context.WithTimeout(ctx, silence*s.heartbeat)
+		m, err := s.link.Recv(quiet)
+		cancel()
+		if err != nil {
+			return err
+		}
+		seen, _ := s.agent.memory.seen()
+		if err := m.Stamp.Obeys(seen); err != nil {
+			return err
+		}
+		if err := s.handle(ctx, m); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) handle(ctx context.Context, m wire.Message) error {
+	a := s.agent
+	switch {
+	case m.Desired != nil:
+		if err := a.memory.announce(m.Desired.Delta, m.Stamp, s.accepted); err != nil {
+			a.Log.Warn("the hub's change does not fit; asking for the whole", "err", err)
+			return s.send(ctx, wire.Message{Resend: &wire.Resend{Desired: true}})
+		}
+		return s.want(ctx)
+	case m.Content != nil:
+		s.take(m.Content)
+	case m.Heartbeat != nil:
+		return s.compare(ctx, m)
+	case m.Resend != nil && m.Resend.Report:
+		a.reporter.reset()
+		a.memory.nudge()
+	case m.Refusal != nil:
+		return &refusedError{*m.Refusal}
+	}
+	return nil
+}
+
+// take adds a piece of content.
+func (s *session) take(c *wire.Content) {
+	memory := s.agent.memory
+	done, err := s.parts.add(c)
+	if err == nil && done != nil {
+		err = memory.keep(done)
+	}
+	if err != nil {
+		s.agent.Log.Warn("content cannot be used", "digest", c.Digest.Short(), "err", err)
+		memory.failed(c.Digest, err)
+	}
+}
+
+// compare holds a heartbeat against what was announced. A hub that has just
+// started names no digest: it does not know yet what it wants.
+func (s *session) compare(ctx context.Context, m wire.Message) error {
+	memory := s.agent.memory
+	_, announced := memory.seen()
+	switch m.Heartbeat.Desired {
+	case "":
+		return nil
+	case announced:
+		memory.confirm(m.Stamp, s.accepted)
+		return s.want(ctx)
+	}
+	return s.send(ctx, wire.Message{Resend: &wire.Resend{Desired: true}})
+}
+
+// want asks for what is missing and not under way.
+func (s *session) want(ctx context.Context) error {
+	missing := s.parts.begin(s.agent.memory.missing())
+	if len(missing) == 0 {
+		return nil
+	}
+	return s.send(ctx, wire.Message{Want: &wire.Want{Contents: missing}})
+}
+
+// reportPause lets the changes of one moment become one report.
+const reportPause = 50 * time.Millisecond
+
+// speak sends the whole report, then what changed, and heartbeats.
+func (s *session) speak(ctx context.Context) error {
+	tick := time.NewTicker(s.heartbeat)
+	defer tick.Stop()
+	var facts *v1alpha1.Facts
+	err := s.report(ctx, facts)
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case facts = <-s.inventory:
+			err = s.report(ctx, facts)
+		case <-s.agent.memory.changes():
+			sleep(ctx, reportPause)
+			err = s.report(ctx, facts)
+		case <-tick.C:
+			err = s.beat(ctx)
+		}
+	}
+	return err
+}
+
+const factsEvery = time.Minute
+
+// survey reads the member's inventory from time to time.
+func (s *session) survey(ctx context.Context) {
+	for ctx.Err() == nil {
+		facts, err := s.agent.facts(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.agent.Log.Warn("the inventory cannot be read", "err", err)
+			}
+		} else {
+			select {
+			case s.inventory <- facts:
+			case <-ctx.Done():
+			}
+		}
+		sleep(ctx, factsEvery)
+	}
+}
+
+func (s *session) report(ctx context.Context, facts *v1alpha1.Facts) error {
+	states := s.agent.memory.states()
+	for {
+		r, ok := s.agent.reporter.next(states, facts, time.Now())
+		if !ok {
+			return nil
+		}
+		if err := s.send(ctx, wire.Message{Report: &wire.Report{Report: r}}); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) beat(ctx context.Context) error {
+	_, announced := s.agent.memory.seen()
+	return s.send(ctx, wire.Message{Heartbeat: &wire.Heartbeat{
+		Desired:  announced,
+		Reported: s.agent.reporter.digest(),
+		At:       time.Now().UnixMilli(),
+	}})
+}
+
+func (s *session) send(ctx context.Context, m wire.Message) error {
+	m.Stamp = s.stamp
+	return s.link.Send(ctx, m)
+}
