@@ -26,8 +26,8 @@ const (
 	// AnnotationPauseUntil on an object or namespace of a member holds drift
 	// correction there until the RFC 3339 time, at most 24 h ahead.
 	AnnotationPauseUntil = "atoll.dev/pause-until"
-	// AnnotationAllowDeletion on an Application names the withheld deletion it
-	// releases: the digest that `atoll explain` prints.
+	// AnnotationAllowDeletion on an Application names the withheld deletions it
+	// releases: the digests that `atoll explain` prints, separated by commas.
 	AnnotationAllowDeletion = "atoll.dev/allow-deletion"
 	// AnnotationAcceptIncarnation on a Cluster lets its agent follow a hub
 	// that was restored or rebuilt; the value is that hub's incarnation.

@@ -40,6 +40,8 @@ type State struct {
 // Plan is the outcome.
 type Plan struct {
 	Decision placement.Decision
+	// Clusters to record as running it: the chosen, and those that are held.
+	Clusters []string
 	// Entries by cluster; clusters not named run nothing of it.
 	Entries map[string]desired.Entry
 	// Keep tells that placement cannot be decided now: the record of chosen
@@ -92,11 +94,29 @@ func (p *Plan) place(s State) bool {
 		return false
 	case s.Rule == nil:
 		p.Placed = Condition{Reason: "NoPlacement", Message: "the application says not where; add spec.placement"}
+		p.keepLeaving(s)
 		return true
 	}
 	p.Decision = s.Rule.Decide(s.Project, s.Clusters, s.App.Status.Clusters)
+	p.Clusters = p.Decision.Chosen
 	p.Placed = Condition{True: !p.Decision.Empty, Reason: string(p.Decision.Reason), Message: p.Decision.Message}
+	p.keepLeaving(s)
 	return true
+}
+
+// keepLeaving lets clusters go on when too many would delete at once.
+func (p *Plan) keepLeaving(s State) {
+	byName := clustersByName(s.Clusters)
+	held := HeldLeaving(s.App, p.Decision.Chosen, func(c string) bool { return byName[c] != nil })
+	if len(held.Clusters) == 0 {
+		return
+	}
+	for _, c := range held.Clusters {
+		p.hold(s.App, c)
+	}
+	p.Clusters = append(slices.Clone(p.Decision.Chosen), held.Clusters...)
+	slices.Sort(p.Clusters)
+	p.Placed = Condition{Reason: "DeletionHeld", Message: held.Why(s.App.Name)}
 }
 
 func (p *Plan) enter(s State) {
@@ -163,7 +183,7 @@ func (p *Plan) withdraw(s State) {
 	slices.Sort(left)
 	for _, name := range slices.Compact(left) {
 		cluster := byName[name]
-		if cluster == nil || slices.Contains(p.Decision.Chosen, name) {
+		if cluster == nil || slices.Contains(p.Clusters, name) {
 			continue
 		}
 		e := desired.Withdraw(desired.Build(s.App, s.Project, cluster, s.Content))

@@ -127,6 +127,12 @@ func Bindings(app *v1alpha1.Application, cluster *v1alpha1.Cluster) map[string]s
 	return b
 }
 
+// Allows reports whether the annotation's value, digests separated by commas,
+// names the digest of a held deletion.
+func Allows(annotation, digest string) bool {
+	return digest != "" && slices.ContainsFunc(strings.Split(annotation, ","), func(d string) bool { return strings.TrimSpace(d) == digest })
+}
+
 // Describe is one line for people: what the entry asks for.
 func (e Entry) Describe() string {
 	verb := "run"

@@ -71,7 +71,8 @@ type Entry struct {
 	// Withdrawn asks the agent to let go of the application: delete or orphan
 	// what it owns by Policy.OnDelete, report that, and forget it.
 	Withdrawn bool `cbor:"9,keyasint,omitempty" json:"withdrawn,omitempty"`
-	// AllowDeletion releases the withheld deletion of that digest.
+	// AllowDeletion releases the withheld deletions of these digests, separated
+	// by commas.
 	AllowDeletion string `cbor:"10,keyasint,omitempty" json:"allowDeletion,omitempty"`
 	// Hold asks the agent to keep what it has for the key, whatever that is:
 	// the hub cannot tell now what is wanted. Only Key and UID are set beside it.

@@ -55,6 +55,10 @@ type ApplicationClusters struct {
 	Application string         `json:"application"`
 	Revision    string         `json:"revision,omitempty"`
 	Clusters    []ClusterState `json:"clusters"`
+	// Leaving are clusters that no longer match and are held, because too many
+	// would delete the application's objects at once; LeavingDigest allows them.
+	Leaving       []string `json:"leaving,omitempty"`
+	LeavingDigest string   `json:"leavingDigest,omitempty"`
 }
 
 // Silence names clusters that did not answer, with the reason.

@@ -32,7 +32,6 @@ import (
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/fleet"
 	fleetserver "atoll.dev/atoll/internal/server"
-	"atoll.dev/atoll/internal/version"
 )
 
 var metav1CreateOptions = metav1.CreateOptions{}

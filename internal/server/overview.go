@@ -107,7 +107,13 @@ func (s *server) applicationPart(o *fleet.Overview, apps []v1alpha1.Application)
 		if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted); c != nil && c.Status == metav1.ConditionFalse {
 			o.Failing = append(o.Failing, s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time))
 		} else if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Status == metav1.ConditionFalse && app.DeletionTimestamp == nil {
-			o.Failing = append(o.Failing, s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time))
+			a := s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time)
+			if c.Reason == "DeletionHeld" {
+				a.Do = allowDeletion(app)
+				o.Held = append(o.Held, a)
+			} else {
+				o.Failing = append(o.Failing, a)
+			}
 		}
 		for _, cluster := range slices.Concat(app.Status.Clusters, app.Status.Withdrawing) {
 			st := s.state(app, cluster)
@@ -164,13 +170,17 @@ func (s *server) attend(o *fleet.Overview, app *v1alpha1.Application, st fleet.C
 	a := s.attention(app, st.Cluster, reasonOf(st.State), st.State.Message, since)
 	switch {
 	case st.State.HeldDeletion != "":
-		a.Do = fmt.Sprintf("atoll allow-deletion app/%s -p %s", app.Name, app.Namespace)
+		a.Do = allowDeletion(app)
 		o.Held = append(o.Held, a)
 	case st.State.Sync == report.Held:
 		o.Held = append(o.Held, a)
 	case st.State.Sync == report.Failed, st.State.Sync == report.Drifted, st.State.Health == report.HealthDegraded:
 		o.Failing = append(o.Failing, a)
 	}
+}
+
+func allowDeletion(app *v1alpha1.Application) string {
+	return fmt.Sprintf("atoll allow-deletion app/%s -p %s", app.Name, app.Namespace)
 }
 
 func (s *server) attention(app *v1alpha1.Application, cluster, reason, message string, since time.Time) fleet.Attention {

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/placement"
@@ -47,6 +48,10 @@ func (s *server) applicationClusters(r *http.Request) (any, error) {
 		return nil, err
 	}
 	out := fleet.ApplicationClusters{Project: app.Namespace, Application: app.Name, Revision: app.Status.Revision, Clusters: []fleet.ClusterState{}}
+	if app.Spec.Placement != nil && d.Why != nil {
+		held := assign.HeldLeaving(app, d.Chosen, func(c string) bool { return d.Why[c].Reason != placement.NotFound })
+		out.Leaving, out.LeavingDigest = held.Clusters, held.Digest
+	}
 	for _, name := range app.Status.Clusters {
 		c := s.state(app, name)
 		c.Verdict = d.Why[name]

@@ -228,7 +228,7 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, plan ass
 	}
 	next.ObservedGeneration = app.Generation
 	if !plan.Keep {
-		next.Clusters, next.Withdrawing = plan.Decision.Chosen, plan.Withdrawing
+		next.Clusters, next.Withdrawing = plan.Clusters, plan.Withdrawing
 	}
 	next.set(app, v1alpha1.ConditionAccepted, plan.Accepted)
 	next.set(app, v1alpha1.ConditionPlaced, plan.Placed)
