@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -81,12 +80,6 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env) error) {
 				return nil
 			}
 			return setup(env)
-		},
-		Condition: func(name string) (bool, error) {
-			if name != "member" {
-				return false, fmt.Errorf("no condition is named %s", name)
-			}
-			return os.Getenv(liveMember) != "", nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
