@@ -56,7 +56,7 @@ func (b *Book) Set(key Key, entries map[string]Entry) []string {
 	}
 	for cluster := range b.byKey[key] {
 		if _, keep := entries[cluster]; !keep {
-			delete(b.clusters[cluster].entries, key)
+			b.drop(cluster, key)
 			changed = append(changed, cluster)
 		}
 	}
@@ -88,6 +88,14 @@ func (b *Book) put(cluster string, key Key, e Entry) bool {
 	}
 	p.entries[key] = stored{Entry: e, digest: digest}
 	return true
+}
+
+func (b *Book) drop(cluster string, key Key) {
+	p := b.clusters[cluster]
+	delete(p.entries, key)
+	if len(p.entries) == 0 {
+		delete(b.clusters, cluster)
+	}
 }
 
 // Get is the entry of key on cluster.
@@ -134,7 +142,7 @@ func (b *Book) Uses(cluster string, content Digest) (project string, ok bool) {
 	return "", false
 }
 
-// Keys are all applications entered, sorted.
+// Keys are all applications that some cluster should run, sorted.
 func (b *Book) Keys() []Key {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

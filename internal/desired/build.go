@@ -60,19 +60,11 @@ func BuildPolicy(app *v1alpha1.Application, project *v1alpha1.Project) Policy {
 		OnDelete:       orDefault(app.Spec.OnDelete, v1alpha1.Orphan),
 		Health:         app.Spec.Health,
 		Privileged:     project.Spec.Privileged,
-		Namespaces:     Namespaces(project),
+		Namespaces:     Namespaces(project.Name, project.Spec.Namespaces),
 		Kinds:          project.Spec.Kinds,
 		ForbidPause:    project.Spec.ForbidPause,
 		DeletionBudget: budget,
 	}
-}
-
-// Namespaces are the patterns that the project may own in members.
-func Namespaces(project *v1alpha1.Project) []string {
-	if len(project.Spec.Namespaces) > 0 {
-		return project.Spec.Namespaces
-	}
-	return []string{project.Name, project.Name + "-*"}
 }
 
 // MemberNamespace is where namespaced objects go that name none: the
@@ -82,8 +74,8 @@ func MemberNamespace(app *v1alpha1.Application, project *v1alpha1.Project) strin
 	if app.Spec.Namespace != "" {
 		return app.Spec.Namespace
 	}
-	patterns := Namespaces(project)
-	if MatchNamespace(patterns, app.Name) {
+	patterns := Namespaces(project.Name, project.Spec.Namespaces)
+	if Owns(patterns, app.Name) {
 		return app.Name
 	}
 	for _, p := range patterns {
@@ -95,17 +87,6 @@ func MemberNamespace(app *v1alpha1.Application, project *v1alpha1.Project) strin
 		return prefix + app.Name
 	}
 	return app.Name
-}
-
-// MatchNamespace reports whether one of the patterns covers ns; a trailing "*"
-// matches any rest.
-func MatchNamespace(patterns []string, ns string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		if prefix, ok := strings.CutSuffix(p, "*"); ok {
-			return strings.HasPrefix(ns, prefix)
-		}
-		return p == ns
-	})
 }
 
 // Bindings are the values of ${atoll:cluster.…} and ${atoll:var.…} on a cluster.

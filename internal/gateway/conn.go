@@ -10,6 +10,7 @@ import (
 
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/link"
+	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/wire"
 )
 
@@ -19,6 +20,9 @@ type conn struct {
 	session *link.Session
 	cluster string
 	hello   *wire.Hello
+	version int
+	// accepted is the incarnation that a person lets the agent follow.
+	accepted string
 
 	// dirty and whole have room for one: many changes make one message.
 	dirty, whole chan struct{}
@@ -30,8 +34,12 @@ type conn struct {
 	sentDigest desired.Digest
 }
 
-// maxWants bounds the requests an agent may queue before it reads.
-const maxWants = 64
+// maxWants bounds the requests an agent may queue before it reads, maxWanted
+// the contents of each.
+const (
+	maxWants  = 64
+	maxWanted = report.MaxStates
+)
 
 func newConn(g *Gateway, s *link.Session, cluster string, hello *wire.Hello) *conn {
 	return &conn{
@@ -69,26 +77,34 @@ func (c *conn) run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// write sends deltas when the Book changed, and heartbeats.
+func (c *conn) welcome(ctx context.Context) error {
+	return c.send(ctx, wire.Message{Welcome: &wire.Welcome{
+		Version:         c.version,
+		HeartbeatMillis: c.gateway.Heartbeat.Milliseconds(),
+		HubVersion:      c.gateway.Version,
+		Now:             c.gateway.Now().UnixMilli(),
+		Accepted:        c.accepted,
+	}})
+}
+
+// write sends deltas when the Book changed, and heartbeats. Until the Book is
+// whole these name no digest: the agent must neither wait for a word nor take
+// a part for the whole.
 func (c *conn) write(ctx context.Context) error {
-	select {
-	case <-c.gateway.Book.Complete():
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := c.begin(ctx); err != nil {
-		return err
-	}
 	tick := time.NewTicker(c.gateway.Heartbeat)
 	defer tick.Stop()
+	complete, dirty, whole := c.gateway.Book.Complete(), (<-chan struct{})(nil), (<-chan struct{})(nil)
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-c.dirty:
+		case <-complete:
+			err = c.begin(ctx)
+			complete, dirty, whole = nil, c.dirty, c.whole
+		case <-dirty:
 			err = c.sendDelta(ctx)
-		case <-c.whole:
+		case <-whole:
 			err = c.sendWhole(ctx, c.gateway.Book.Root(c.cluster))
 		case <-tick.C:
 			err = c.heartbeat(ctx)
@@ -168,11 +184,17 @@ func (c *conn) handle(ctx context.Context, m wire.Message) error {
 			return c.send(ctx, wire.Message{Resend: &wire.Resend{Report: true}})
 		}
 	case m.Report != nil:
+		if err := m.Report.Report.Check(); err != nil {
+			return err
+		}
 		if !g.Fleet.Report(c.cluster, m.Report.Report, now) {
 			return c.send(ctx, wire.Message{Resend: &wire.Resend{Report: true}})
 		}
 		g.Stored(c.cluster)
 	case m.Want != nil:
+		if len(m.Want.Contents) > maxWanted {
+			return errors.New("the agent asks for more contents than a cluster can have")
+		}
 		select {
 		case c.wants <- m.Want.Contents:
 		default:
@@ -216,19 +238,38 @@ func (c *conn) sendContent(ctx context.Context, digest desired.Digest) error {
 		c.gateway.Log.Error("secret values cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
 		return c.missing(ctx, digest, "the hub cannot read its secret values; see the hub's log")
 	}
-	size, offset := int64(len(data)), int64(0)
-	pieces := slices.Collect(slices.Chunk(data, wire.MaxPiece))
-	for i, data := range pieces {
-		piece := &wire.Content{Digest: digest, Size: size, Offset: offset, Data: data}
-		if i == len(pieces)-1 {
-			piece.Values = values
-		}
+	for _, piece := range pieces(digest, data, values) {
 		if err := c.send(ctx, wire.Message{Content: piece}); err != nil {
 			return err
 		}
-		offset += int64(len(data))
 	}
 	return nil
+}
+
+// pieces cuts a content into what frames take: its values first, for what ends
+// it is the last byte of data.
+func pieces(digest desired.Digest, data []byte, values []wire.SealedValue) []*wire.Content {
+	var out []*wire.Content
+	next := func(offset int) *wire.Content {
+		piece := &wire.Content{Digest: digest, Size: int64(len(data)), Offset: int64(offset)}
+		out = append(out, piece)
+		return piece
+	}
+	room := 0
+	for _, v := range values {
+		if room -= len(v.Ref) + len(v.Sealed); room < 0 {
+			next(0)
+			room = wire.MaxPiece - len(v.Ref) - len(v.Sealed)
+		}
+		piece := out[len(out)-1]
+		piece.Values = append(piece.Values, v)
+	}
+	offset := 0
+	for chunk := range slices.Chunk(data, wire.MaxPiece) {
+		next(offset).Data = chunk
+		offset += len(chunk)
+	}
+	return out
 }
 
 func (c *conn) missing(ctx context.Context, digest desired.Digest, why string) error {

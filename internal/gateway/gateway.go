@@ -64,8 +64,15 @@ type Options struct {
 type Gateway struct {
 	Options
 
+	// mu is held while the Fleet hears of links, so that it hears of them in
+	// their order; what the Fleet notifies must not call the Gateway.
 	mu    sync.Mutex
 	links map[string]*conn
+	// opening counts the links of a cluster that are being admitted, expulsions
+	// what befell such: a link that was admitted before and registers after is
+	// judged again.
+	opening    map[string]int
+	expulsions uint64
 	// refusals say why an agent was last turned away, until it connects.
 	refusals map[string]string
 }
@@ -78,13 +85,16 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Gateway{Options: o, links: map[string]*conn{}, refusals: map[string]string{}}
+	return &Gateway{Options: o, links: map[string]*conn{}, opening: map[string]int{}, refusals: map[string]string{}}
 }
 
 // Serve runs one session to its end. The session is closed when it returns.
 func (g *Gateway) Serve(ctx context.Context, s *link.Session) error {
 	defer s.Close(nil)
 	c, err := g.open(ctx, s)
+	if c != nil {
+		defer g.close(c)
+	}
 	if err != nil {
 		var refused *Refused
 		if errors.As(err, &refused) {
@@ -93,7 +103,6 @@ func (g *Gateway) Serve(ctx context.Context, s *link.Session) error {
 		}
 		return err
 	}
-	defer g.close(c)
 	return c.run(ctx)
 }
 
@@ -109,66 +118,114 @@ func (g *Gateway) open(ctx context.Context, s *link.Session) (*conn, error) {
 	if m.Hello == nil {
 		return nil, errors.New("read the agent's hello: the first message is another")
 	}
-	cluster, accepted, err := g.Clusters.Admit(ctx, s.Peer(), m.Hello)
-	if err != nil {
-		g.noteRefusal(m.Hello.Cluster, err)
+	name := s.Peer().Subject.CommonName
+	if err := g.follows(m.Hello); err != nil {
+		g.Note(name, err)
 		return nil, err
 	}
-	version, err := wire.Negotiate(m.Hello.MinVersion, m.Hello.MaxVersion)
+	since := g.arrive(name)
+	defer g.leave(name)
+	for ; ; since = g.expelled() {
+		c, err := g.admit(ctx, s, m.Hello)
+		if err != nil {
+			return nil, err
+		}
+		if g.register(c, since) {
+			return c, c.welcome(ctx)
+		}
+	}
+}
+
+// follows refuses to lead an agent that has obeyed a later term of this hub's
+// history: another leader is at work, or this store is an old copy.
+func (g *Gateway) follows(hello *wire.Hello) error {
+	if hello.Seen.Incarnation != g.Stamp.Incarnation || hello.Seen.Term <= g.Stamp.Term {
+		return nil
+	}
+	return &Refused{wire.Refusal{Reason: "NotLeader", RetryAfterMillis: (10 * time.Second).Milliseconds(), Message: fmt.Sprintf(
+		"the agent has obeyed term %d of this hub, which is at term %d: another hub leads, or this one's store was set back",
+		hello.Seen.Term, g.Stamp.Term)}}
+}
+
+// admit asks who it is and whether both speak a common version.
+func (g *Gateway) admit(ctx context.Context, s *link.Session, hello *wire.Hello) (*conn, error) {
+	cluster, accepted, err := g.Clusters.Admit(ctx, s.Peer(), hello)
 	if err != nil {
-		g.noteRefusal(cluster, err)
+		g.Note(s.Peer().Subject.CommonName, err)
+		return nil, err
+	}
+	version, err := wire.Negotiate(hello.MinVersion, hello.MaxVersion)
+	if err != nil {
+		g.Note(cluster, err)
 		return nil, &Refused{wire.Refusal{Reason: "VersionSkew", Message: err.Error(), RetryAfterMillis: time.Hour.Milliseconds()}}
 	}
-	c := newConn(g, s, cluster, m.Hello)
-	err = c.send(ctx, wire.Message{Welcome: &wire.Welcome{
-		Version:         version,
-		HeartbeatMillis: g.Heartbeat.Milliseconds(),
-		HubVersion:      g.Version,
-		Now:             g.Now().UnixMilli(),
-		Accepted:        accepted,
-	}})
-	if err != nil {
-		return nil, err
-	}
-	g.register(c)
+	c := newConn(g, s, cluster, hello)
+	c.version, c.accepted = version, accepted
 	return c, nil
 }
 
-// register makes c the cluster's link. An older one is closed: an agent that
-// dials again has given its old connection up, whatever TCP still believes.
-func (g *Gateway) register(c *conn) {
+func (g *Gateway) arrive(cluster string) (expulsions uint64) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.opening[cluster]++
+	return g.expulsions
+}
+
+func (g *Gateway) leave(cluster string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opening[cluster]--; g.opening[cluster] == 0 {
+		delete(g.opening, cluster)
+	}
+}
+
+func (g *Gateway) expelled() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.expulsions
+}
+
+// register makes c the cluster's link, unless somebody was expelled since it
+// was admitted. An older link is closed: an agent that dials again has given
+// its old connection up, whatever TCP still believes.
+func (g *Gateway) register(c *conn, since uint64) bool {
+	g.mu.Lock()
+	if g.expulsions != since {
+		g.mu.Unlock()
+		return false
+	}
 	old := g.links[c.cluster]
 	g.links[c.cluster] = c
 	delete(g.refusals, c.cluster)
+	g.Fleet.Connect(c.cluster, g.Now())
 	g.mu.Unlock()
 	if old != nil {
 		old.session.Close(errReplaced)
 	}
-	g.Fleet.Connect(c.cluster, g.Now())
 	g.Log.Info("agent connected", "cluster", c.cluster, "from", c.session.RemoteAddr(), "version", c.hello.AgentVersion)
+	return true
 }
 
 func (g *Gateway) close(c *conn) {
 	g.mu.Lock()
-	current := g.links[c.cluster] == c
-	if current {
-		delete(g.links, c.cluster)
+	defer g.mu.Unlock()
+	if g.links[c.cluster] != c {
+		return
 	}
-	g.mu.Unlock()
-	if current {
-		g.Fleet.Disconnect(c.cluster, g.Now())
-		g.Log.Info("agent disconnected", "cluster", c.cluster)
-	}
+	delete(g.links, c.cluster)
+	g.Fleet.Disconnect(c.cluster, g.Now())
+	g.Log.Info("agent disconnected", "cluster", c.cluster)
 }
 
 // maxRefusals bounds what agents with a valid certificate can make the hub remember.
 const maxRefusals = 10_000
 
-func (g *Gateway) noteRefusal(cluster string, err error) {
+// Note keeps why an agent was turned away, by the name in its certificate, for
+// those who ask why a cluster does not connect.
+func (g *Gateway) Note(cluster string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.refusals) < maxRefusals {
+	if _, known := g.refusals[cluster]; known || len(g.refusals) < maxRefusals {
 		g.refusals[cluster] = err.Error()
 	}
 }
@@ -187,16 +244,34 @@ func (g *Gateway) Notify(cluster string) {
 	}
 }
 
-// Expel closes the cluster's link, for instance after its removal.
+// Expel closes the cluster's link, for instance after its removal, and lets in
+// no other that was admitted before.
 func (g *Gateway) Expel(cluster string) {
-	if c := g.conn(cluster); c != nil {
+	g.mu.Lock()
+	if g.opening[cluster] > 0 {
+		g.expulsions++
+	}
+	c := g.links[cluster]
+	delete(g.refusals, cluster)
+	g.mu.Unlock()
+	if c != nil {
 		c.session.Close(errExpelled)
+	}
+}
+
+// Accept tells the cluster's agent that a person lets it follow the hub of
+// that incarnation. Only a Welcome can say so: the agent is made to dial again.
+func (g *Gateway) Accept(cluster, incarnation string) {
+	c := g.conn(cluster)
+	if c != nil && incarnation == g.Stamp.Incarnation && c.accepted != incarnation {
+		c.session.Close(errAccepted)
 	}
 }
 
 var (
 	errReplaced = errors.New("the agent dialled again")
 	errExpelled = errors.New("the cluster was removed")
+	errAccepted = errors.New("the agent must hear that a person accepted this hub's history")
 )
 
 // ErrNotConnected means that no link to the cluster is open.

@@ -28,12 +28,22 @@ type Cluster struct {
 	// hub's term or was loaded from the store.
 	Reported time.Time
 	FromTerm bool
+	// Confirmed tells that a report came over the link that is open: until
+	// then the states are of an earlier one and may have changed since.
+	Confirmed bool
 	// Desired is the digest the agent last confirmed.
 	Desired desired.Digest
 	States  map[desired.Key]report.State
 	Facts   *v1alpha1.Facts
 	// Skew is the agent's clock minus the hub's.
 	Skew time.Duration
+
+	// digests are of States, digest of them together: heartbeats compare it,
+	// and encoding every state again each time would dominate an idle hub.
+	digests map[desired.Key]desired.Digest
+	digest  desired.Digest
+	// edition counts the values that States took.
+	edition uint64
 }
 
 // State is the connection as of now: Stale when heartbeats are late.
@@ -85,63 +95,113 @@ func (f *Fleet) Load(cluster string, at time.Time, states map[desired.Key]report
 }
 
 // Connect enters an open link. The agent's states are unknown until it reports
-// in full, so what was loaded stays marked as old.
+// in full, so what is held stays marked as old.
 func (f *Fleet) Connect(cluster string, now time.Time) {
-	f.change(cluster, func(c *Cluster) Change {
-		c.Connected, c.Since, c.Heard = true, now, now
-		return Change{Link: true}
-	})
+	f.mu.Lock()
+	c := f.get(cluster)
+	c.Connected, c.Confirmed, c.Since, c.Heard = true, false, now, now
+	f.mu.Unlock()
+	f.notify(Change{Cluster: cluster, Link: true})
 }
 
-// Disconnect enters a closed link.
+// Disconnect enters a closed link. A cluster that was forgotten meanwhile
+// stays forgotten; so it is with all that an ending link still says.
 func (f *Fleet) Disconnect(cluster string, now time.Time) {
-	f.change(cluster, func(c *Cluster) Change {
-		c.Connected, c.Since = false, now
-		return Change{Link: true}
-	})
+	f.mu.Lock()
+	c := f.clusters[cluster]
+	if c != nil {
+		c.Connected, c.Confirmed, c.Since = false, false, now
+	}
+	f.mu.Unlock()
+	if c != nil {
+		f.notify(Change{Cluster: cluster, Link: true})
+	}
 }
 
 // Heard enters a heartbeat. It notifies nobody: age is computed when read.
 func (f *Fleet) Heard(cluster string, now time.Time, confirmed desired.Digest, skew time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c := f.get(cluster)
-	c.Heard, c.Desired, c.Skew = now, confirmed, skew
+	if c := f.clusters[cluster]; c != nil {
+		c.Heard, c.Desired, c.Skew = now, confirmed, skew
+	}
 }
 
 // Report enters r and returns whether its digest matches what is now held; if
-// not, the agent must be asked for the whole.
-func (f *Fleet) Report(cluster string, r report.Report, now time.Time) bool {
-	matches := true
-	f.change(cluster, func(c *Cluster) Change {
-		base := c.States
-		if !c.FromTerm {
-			base = nil // what was loaded is no base for a delta
+// not, the agent must be asked for the whole. The work is done outside the
+// lock: a large report delays no other cluster.
+func (f *Fleet) Report(cluster string, r report.Report, now time.Time) (matches bool) {
+	for {
+		base := f.Get(cluster)
+		next := base.after(r)
+		if next.digest != r.Digest || len(next.States) > report.MaxStates {
+			return false
 		}
-		next := r.Apply(base)
-		if report.Digest(next) != r.Digest {
-			matches = false
-			return Change{}
+		ch := Change{Cluster: cluster, Keys: changedKeys(base, next), Facts: r.Facts != nil}
+		entered, gone := f.enter(cluster, next, r.Facts, now)
+		if gone {
+			return true // nobody is left to tell
 		}
-		ch := Change{Keys: changedKeys(c.States, next, !c.FromTerm)}
-		c.States, c.Reported, c.Heard, c.FromTerm = next, now, now, true
-		if r.Facts != nil {
-			c.Facts, ch.Facts = r.Facts, true
+		if entered {
+			if ch.Facts || len(ch.Keys) > 0 || !base.Confirmed {
+				f.notify(ch)
+			}
+			return true
 		}
-		return ch
-	})
-	return matches
+	}
 }
 
-func changedKeys(old, next map[desired.Key]report.State, all bool) []desired.Key {
+// enter takes next over unless something else came between.
+func (f *Fleet) enter(cluster string, next Cluster, facts *v1alpha1.Facts, now time.Time) (entered, gone bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.clusters[cluster]
+	switch {
+	case c == nil:
+		return false, true
+	case c.edition != next.edition:
+		return false, false
+	}
+	c.States, c.digests, c.digest = next.States, next.digests, next.digest
+	c.Reported, c.Heard, c.FromTerm, c.Confirmed = now, now, true, true
+	c.edition++
+	if facts != nil {
+		c.Facts = facts
+	}
+	return true, false
+}
+
+// after is c with the states that r makes of it. What was loaded is no base.
+func (c Cluster) after(r report.Report) Cluster {
+	base := c.digests
+	if !c.FromTerm {
+		c.States, base = nil, nil
+	}
+	c.States = r.Apply(c.States)
+	c.digests = make(map[desired.Key]desired.Digest, len(c.States))
+	for k := range c.States {
+		if d, ok := base[k]; ok {
+			c.digests[k] = d
+		}
+	}
+	for _, s := range r.States {
+		c.digests[s.Key] = c.States[s.Key].Digest()
+	}
+	c.digest = report.DigestOf(c.digests)
+	return c
+}
+
+// changedKeys are all when old was not of this term: even what stayed the same
+// may be believed only now.
+func changedKeys(old, next Cluster) []desired.Key {
 	var keys []desired.Key
-	for k, s := range next {
-		if o, ok := old[k]; all || !ok || o.Digest() != s.Digest() {
+	for k := range next.States {
+		if d, ok := old.digests[k]; !ok || !old.Confirmed || d != next.digests[k] {
 			keys = append(keys, k)
 		}
 	}
-	for k := range old {
-		if _, ok := next[k]; !ok {
+	for k := range old.States {
+		if _, ok := next.States[k]; !ok {
 			keys = append(keys, k)
 		}
 	}
@@ -167,11 +227,13 @@ func (f *Fleet) Get(cluster string) Cluster {
 
 // Digest is the hash of the states held from this term, for heartbeats.
 func (f *Fleet) Digest(cluster string) desired.Digest {
-	c := f.Get(cluster)
-	if !c.FromTerm {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	c := f.clusters[cluster]
+	if c == nil || !c.FromTerm {
 		return ""
 	}
-	return report.Digest(c.States)
+	return c.digest
 }
 
 // Names are all clusters known, sorted.
@@ -188,14 +250,4 @@ func (f *Fleet) get(cluster string) *Cluster {
 		f.clusters[cluster] = c
 	}
 	return c
-}
-
-func (f *Fleet) change(cluster string, fn func(*Cluster) Change) {
-	f.mu.Lock()
-	ch := fn(f.get(cluster))
-	f.mu.Unlock()
-	ch.Cluster = cluster
-	if ch.Link || ch.Facts || len(ch.Keys) > 0 {
-		f.notify(ch)
-	}
 }

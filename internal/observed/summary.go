@@ -21,14 +21,15 @@ type Member struct {
 	// State is the last report; Reported is its age, zero if there is none.
 	State    report.State
 	Reported time.Time
-	// FromTerm tells that the report came in this hub's term.
+	// FromTerm tells that the report came in this hub's term and, while a link
+	// is open, over that link.
 	FromTerm bool
 }
 
 // Current reports whether the state speaks of the entry that is wanted now,
 // in this hub's term.
 func (m Member) Current() bool {
-	return m.FromTerm && m.State.Entry == m.Want && !m.Reported.IsZero()
+	return m.FromTerm && m.Want != "" && m.State.Entry == m.Want && !m.Reported.IsZero()
 }
 
 // Health is the health that may be believed: of another entry, of an earlier
@@ -40,10 +41,10 @@ func (m Member) Health() report.Health {
 	return m.State.Health
 }
 
-// Sync is the sync that may be believed: a report about another entry means
-// that the change is still under way.
+// Sync is the sync that may be believed: a report about another entry, or
+// none, means that the change is still under way.
 func (m Member) Sync() report.Sync {
-	if m.State.Entry != m.Want {
+	if m.Reported.IsZero() || m.State.Entry != m.Want {
 		return report.Progressing
 	}
 	return m.State.Sync
@@ -54,8 +55,9 @@ func (f *Fleet) Member(cluster string, key desired.Key, want desired.Digest, now
 	c := f.Get(cluster)
 	m := Member{Cluster: cluster, Connection: c.State(now, heartbeat), Want: want}
 	if s, ok := c.States[key]; ok {
-		m.State, m.Reported, m.FromTerm = s, c.Reported, c.FromTerm
-		if c.FromTerm && c.Connected {
+		m.State, m.Reported = s, c.Reported
+		m.FromTerm = c.FromTerm && (c.Confirmed || !c.Connected)
+		if c.Confirmed {
 			// An unchanged state is confirmed by every heartbeat.
 			m.Reported = c.Heard
 		}
@@ -133,6 +135,8 @@ func (m Member) Why() string {
 		return "the cluster is not connected; it keeps enforcing what it last received"
 	case m.Reported.IsZero():
 		return "the agent has not reported this application yet"
+	case m.Connection == v1alpha1.Connected && !m.FromTerm:
+		return "the agent has connected and not reported yet"
 	case m.State.Entry != m.Want:
 		return "the change is on its way"
 	case m.Connection == v1alpha1.Stale:

@@ -46,7 +46,7 @@ type Scope func(schema.GroupKind) (namespaced, known bool)
 // UnknownKind means only that scope does not know the kind: an agent waits for
 // the kind's CRD instead of calling it a refusal.
 func Check(p desired.Policy, project, defaultNamespace string, objs []*unstructured.Unstructured, scope Scope) []Violation {
-	c := checker{policy: p, project: project, namespaces: Namespaces(project, p.Namespaces), fallback: defaultNamespace, scope: scope}
+	c := checker{policy: p, project: project, namespaces: desired.Namespaces(project, p.Namespaces), fallback: defaultNamespace, scope: scope}
 	var all []Violation
 	for _, obj := range objs {
 		ref, reason, message := c.judge(obj)
@@ -151,7 +151,7 @@ func (c *checker) namespace(name string) (reason, message string) {
 	switch {
 	case SystemOwned(name):
 		return SystemNamespace, "namespace " + name + " belongs to the cluster; no project may write there"
-	case !Owns(c.namespaces, name):
+	case !desired.Owns(c.namespaces, name):
 		return ForeignNamespace, "namespace " + name + " is not among those of project " + c.project + " (" +
 			strings.Join(c.namespaces, ", ") + "); use one of them or have it added to the project's spec.namespaces"
 	}

@@ -47,7 +47,7 @@ var writeVerbs = []string{"get", "create", "patch", "update", "delete"}
 // and the kinds listed in the policy. Kinds are named one by one, so nothing
 // reaches a subresource such as serviceaccounts/token or pods/exec.
 func ProjectRBAC(project string, p desired.Policy, member Member) Access {
-	a := Access{Namespaces: ownedOf(Namespaces(project, p.Namespaces), member.Namespaces)}
+	a := Access{Namespaces: ownedOf(desired.Namespaces(project, p.Namespaces), member.Namespaces)}
 	cluster, namespaced := map[string][]string{}, map[string][]string{}
 	for _, r := range member.Resources {
 		gk := schema.GroupKind{Group: r.Group, Kind: r.Kind}
@@ -87,7 +87,7 @@ func rules(byGroup map[string][]string) []rbacv1.PolicyRule {
 func ownedOf(patterns, wanted []string) []string {
 	var owned []string
 	for _, name := range wanted {
-		if name != "" && Owns(patterns, name) && !SystemOwned(name) {
+		if name != "" && desired.Owns(patterns, name) && !SystemOwned(name) {
 			owned = append(owned, name)
 		}
 	}

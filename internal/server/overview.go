@@ -132,6 +132,8 @@ func count(c *v1alpha1.Counts, st fleet.ClusterState) {
 	c.Placed++
 	if st.AsOf.IsZero() {
 		c.NotReported++
+		c.Unknown++
+		return
 	}
 	switch st.State.Sync {
 	case report.InSync:

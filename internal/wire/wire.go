@@ -124,7 +124,7 @@ type Content struct {
 	Offset int64  `cbor:"3,keyasint"`
 	Data   []byte `cbor:"4,keyasint,omitempty"`
 	// Values are the secret values that the content refers to, sealed to this
-	// agent's key; they come with the last piece.
+	// agent's key; they come with any of the pieces, the last one at the latest.
 	Values []SealedValue `cbor:"5,keyasint,omitempty"`
 	// Missing says why the hub cannot deliver it.
 	Missing string `cbor:"6,keyasint,omitempty"`
