@@ -11,7 +11,7 @@ import (
 // +kubebuilder:resource:scope=Cluster,shortName=atcl,categories=atoll
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Connection",type=string,JSONPath=`.status.connection.state`
-// +kubebuilder:printcolumn:name="Last-Contact",type=date,JSONPath=`.status.connection.lastContact`
+// +kubebuilder:printcolumn:name="Since",type=date,JSONPath=`.status.connection.since`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider`
 // +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.spec.region`

@@ -256,7 +256,7 @@ func cluster() *v1alpha1.Cluster {
 		ObjectMeta: metav1.ObjectMeta{Name: "europe-west1", Labels: map[string]string{"stage": "production"}},
 		Spec:       v1alpha1.ClusterSpec{Owner: "platform", Provider: "gke", Region: "europe-west1", Jurisdiction: "eu", Accepted: true, Profile: v1alpha1.ProfileNamespaces, Taints: []v1alpha1.Taint{{Key: "gpu", Effect: v1alpha1.TaintNoSelect}}},
 		Status: v1alpha1.ClusterStatus{
-			Connection: v1alpha1.Connection{State: v1alpha1.Connected, LastContact: &seen},
+			Connection: v1alpha1.Connection{State: v1alpha1.Connected, Since: &seen},
 			Identity:   &v1alpha1.AgentIdentity{ClusterUID: "0c1d2e3f-0000-0000-0000-000000000000", KeyFingerprint: strings.Repeat("ab", 32), AgentVersion: "v0.1.0"},
 			Facts:      &v1alpha1.Facts{ObservedAt: seen, KubernetesVersion: "v1.36.3", Nodes: 3, NodesReady: 3, Regions: []string{"europe-west1"}, Limits: []string{"exec is forbidden"}},
 		},

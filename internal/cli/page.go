@@ -96,8 +96,7 @@ func describeCluster(c *v1alpha1.Cluster, v view) *page {
 	for _, t := range c.Spec.Taints {
 		p.field("Taint", strings.TrimSuffix(t.Key+"="+t.Value, "=")+":"+string(t.Effect))
 	}
-	p.field("Connection", string(c.Status.Connection.State))
-	p.field("Last contact", connectionSince(v, c.Status.Connection))
+	p.field("Connection", connection(v, c.Status.Connection))
 	if id := c.Status.Identity; id != nil {
 		p.field("Cluster UID", id.ClusterUID)
 		p.field("Agent", fmt.Sprintf("%s, key %.16s…", fallback(id.AgentVersion, "of unknown version"), id.KeyFingerprint))

@@ -180,10 +180,15 @@ func fallback(s, otherwise string) string {
 	return s
 }
 
-// connectionSince is the age of the last contact for one line.
-func connectionSince(v view, c v1alpha1.Connection) string {
-	if c.LastContact == nil {
-		return "never"
+// connection is a link's state for one line. While it is open the stored last
+// contact lags behind the heartbeats, so it is shown only once it is lost.
+func connection(v view, c v1alpha1.Connection) string {
+	switch {
+	case c.State == v1alpha1.Connected && c.Since != nil:
+		return "Connected since " + ago(v.now, c.Since.Time)
+	case c.State == v1alpha1.Connected, c.LastContact == nil:
+		return string(c.State)
+	default:
+		return string(c.State) + ", last seen " + ago(v.now, c.LastContact.Time)
 	}
-	return ago(v.now, c.LastContact.Time)
 }
