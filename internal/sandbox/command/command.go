@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.dir, "dir", ".sandbox", "where the clusters' files lie")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newUp(o), newList(o), newKubeconfig(o), newDown(o), newKill(o), newStart(o))
+	root.AddCommand(newUp(o), newList(o), newKubeconfig(o), newDown(o), newKill(o), newStart(o), newDemo())
 	return root
 }
 
