@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/join"
 	"atoll.dev/atoll/internal/policy"
 )
 
@@ -182,7 +183,7 @@ func (e *Engine) grant(ctx context.Context, project string, access policy.Access
 	role := func(name string) rbacv1.RoleRef {
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
 	}
-	inNamespaces := account + "-namespaced"
+	inNamespaces := account + join.InNamespacesSuffix // no project can be named so
 	if _, err := e.ensureNamespace(ctx, "", systemNamespace); err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ const patience = 60 * time.Second
 
 // world is one engine on the shared member, with a namespace of its own.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	cfg     *rest.Config
 	client  dynamic.Interface
 	project string
@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	return newWorldOn(t, memberConfig(t))
 }
 
-func newWorldOn(t *testing.T, cfg *rest.Config) *world {
+func newWorldOn(t testing.TB, cfg *rest.Config) *world {
 	t.Helper()
 	projects.Lock()
 	projects.n++

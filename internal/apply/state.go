@@ -163,12 +163,14 @@ func (e *Engine) countDrift(t *tally, o *object, now time.Time) {
 	t.drift = append(t.drift, described(o, e.manifestOf(o), changes, false)...)
 }
 
-// manifestOf renders an object for the values that drift replaced.
+// manifestOf renders an object for the values that drift replaced. Secrets are
+// left out: their values are hidden anyway, and asking for them with the lock
+// held would let the caller's locks and ours wait for each other.
 func (e *Engine) manifestOf(o *object) map[string]any {
-	if o.source == nil || e.values == nil {
+	if o.source == nil || len(o.source.Values) > 0 {
 		return nil
 	}
-	obj, err := renderOne(o.source, o.entry.want, o.kind, e.values)
+	obj, err := renderOne(o.source, o.entry.want, o.kind, nil)
 	if err != nil {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package drift
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -28,7 +27,7 @@ func isApply(m metav1.ManagedFieldsEntry, manager string) bool {
 
 func parseSet(f *metav1.FieldsV1) (*fieldpath.Set, error) {
 	set := &fieldpath.Set{}
-	if err := set.FromJSON(bytes.NewReader(f.Raw)); err != nil {
+	if err := set.FromJSON(f.GetRawReader()); err != nil {
 		return nil, fmt.Errorf("read managed fields: %w", err)
 	}
 	return set, nil
@@ -48,7 +47,7 @@ func EntryHash(managed []metav1.ManagedFieldsEntry, manager string) uint64 {
 		if m.Time != nil {
 			_, _ = h.WriteString(m.Time.UTC().Format("20060102150405"))
 		}
-		_, _ = h.Write(compact(m.FieldsV1.Raw))
+		_, _ = h.Write(compact(m.FieldsV1.GetRawBytes()))
 		return max(h.Sum64(), 1)
 	}
 	return 0
@@ -68,7 +67,7 @@ func EntryHashOf(obj map[string]any, manager string) uint64 {
 		if err != nil {
 			return 0
 		}
-		entry := metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: &metav1.FieldsV1{Raw: raw}}
+		entry := metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: metav1.NewFieldsV1(string(raw))}
 		if text, ok := m["time"].(string); ok {
 			if at, err := time.Parse(time.RFC3339, text); err == nil {
 				entry.Time = &metav1.Time{Time: at}
