@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+
+	"atoll.dev/atoll/internal/join"
 )
 
 // requestTimeout bounds one request; the API server's own bound is 60 s.
@@ -55,7 +57,7 @@ func newClients(cfg *rest.Config, wrap func(http.RoundTripper) http.RoundTripper
 }
 
 // ServiceAccount is the name of a project's account in the system namespace.
-func ServiceAccount(project string) string { return "atoll-project-" + project }
+func ServiceAccount(project string) string { return join.ProjectPrefix + project }
 
 // as is the client of a project, or the agent's own for "".
 func (c *clients) as(project string) (dynamic.Interface, error) {

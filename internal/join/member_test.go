@@ -188,7 +188,7 @@ func TestTheBoundsHoldAnAgentThatMayGiveRights(t *testing.T) {
 		"a token":               create("bounds", role("atoll-project-demo", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})),
 		"bind":                  create("bounds", role("atoll-project-demo", rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"bind"}})),
 		"cluster-admin":         bind(t, agent, "cluster-admin", "atoll-project-demo"),
-		"rights everywhere":     bind(t, agent, "atoll-project-demo-namespaced", "atoll-project-demo"),
+		"rights everywhere":     bind(t, agent, "atoll-project-demo:namespaced", "atoll-project-demo"),
 		"cluster-scoped kinds":  clusterRole(t, agent, "atoll-project-demo", plain),
 		"itself":                bind(t, agent, "atoll-project-demo", join.AgentAccount),
 	}
@@ -200,7 +200,7 @@ func TestTheBoundsHoldAnAgentThatMayGiveRights(t *testing.T) {
 	if err := bind(t, agent, "atoll-project-demo", "atoll-project-demo"); err != nil {
 		t.Errorf("binding a project's role to its account is refused: %v", err)
 	}
-	if err := clusterRole(t, agent, "atoll-project-demo-namespaced", plain); err != nil {
+	if err := clusterRole(t, agent, "atoll-project-demo:namespaced", plain); err != nil {
 		t.Errorf("a role for a project's namespaces is refused: %v", err)
 	}
 	own := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{"demo"}, Verbs: []string{"patch"}}

@@ -16,7 +16,7 @@ const (
 	ProjectPrefix = "atoll-project-"
 	// InNamespacesSuffix ends the name of a project's role that is bound in its
 	// namespaces, never in the whole cluster.
-	InNamespacesSuffix = "-namespaced"
+	InNamespacesSuffix = ":namespaced"
 	// BootstrapSecret holds the Ticket.
 	BootstrapSecret = "atoll-agent-bootstrap"
 	// LimitsConfigMap is where the member forbids things; the hub cannot write it.

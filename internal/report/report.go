@@ -74,8 +74,9 @@ type Problem struct {
 	Message string    `cbor:"3,keyasint" json:"message"`
 }
 
-// Change is one drifted field. Secret values are never in it: Old and New of a
-// Secret's data are "(hidden)".
+// Change is one field that changed from Old to New: in a record of drift by
+// someone else, away from what is asked; in a preview by the next sync, away
+// from what is live. Secret values are never in it: there both are "(hidden)".
 type Change struct {
 	Object  ObjectRef `cbor:"1,keyasint" json:"object"`
 	Path    string    `cbor:"2,keyasint" json:"path"`
