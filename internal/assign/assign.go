@@ -65,7 +65,7 @@ type Condition struct {
 // Make computes the Plan.
 func Make(s State) Plan {
 	if s.Project == nil && s.App.DeletionTimestamp == nil {
-		return Plan{Keep: true, Entries: holdAll(s.App),
+		return Plan{Keep: true, Entries: HoldAll(s.App),
 			Accepted: Condition{Reason: "ProjectMissing", Message: fmt.Sprintf("no project is named %s; what runs stays as it is until one is", s.App.Namespace)},
 			Placed:   Condition{Reason: "ProjectMissing", Message: "placement needs the project"},
 		}
@@ -88,7 +88,7 @@ func (p *Plan) place(s State) bool {
 		p.Placed = Condition{Reason: "Deleting", Message: "the application is being deleted"}
 		return true
 	case s.RuleErr != nil:
-		p.Keep, p.Entries = true, holdAll(s.App)
+		p.Keep, p.Entries = true, HoldAll(s.App)
 		p.Accepted = Condition{Reason: "InvalidPlacement", Message: s.RuleErr.Error()}
 		p.Placed = Condition{Reason: "InvalidPlacement", Message: s.RuleErr.Error()}
 		return false
@@ -98,6 +98,12 @@ func (p *Plan) place(s State) bool {
 		return true
 	}
 	p.Decision = s.Rule.Decide(s.Project, s.Clusters, s.App.Status.Clusters)
+	if p.Decision.Reason == placement.InvalidBounds {
+		p.Keep, p.Entries = true, HoldAll(s.App)
+		p.Accepted = Condition{Reason: string(p.Decision.Reason), Message: p.Decision.Message}
+		p.Placed = p.Accepted
+		return false
+	}
 	p.Clusters = p.Decision.Chosen
 	p.Placed = Condition{True: !p.Decision.Empty, Reason: string(p.Decision.Reason), Message: p.Decision.Message}
 	p.keepLeaving(s)
@@ -155,9 +161,11 @@ func (p *Plan) hold(app *v1alpha1.Application, cluster string) {
 	}
 }
 
-func holdAll(app *v1alpha1.Application) map[string]desired.Entry {
-	entries := make(map[string]desired.Entry, len(app.Status.Clusters))
-	for _, cluster := range app.Status.Clusters {
+// HoldAll asks every cluster that is recorded to go on with what it has, what
+// it was asked to let go of included: what is wanted cannot be told now.
+func HoldAll(app *v1alpha1.Application) map[string]desired.Entry {
+	entries := map[string]desired.Entry{}
+	for _, cluster := range slices.Concat(app.Status.Clusters, app.Status.Withdrawing) {
 		entries[cluster] = desired.Hold(app)
 	}
 	return entries
@@ -175,7 +183,7 @@ func refusal(project string, problems []report.Problem, clusters []string) strin
 // withdraw keeps an entry for clusters that left and must delete. With Orphan
 // there is nothing to wait for: an entry that vanishes is let go untouched.
 func (p *Plan) withdraw(s State) {
-	if s.App.Spec.OnDelete != v1alpha1.Delete || s.Content == "" || s.Project == nil {
+	if s.App.Spec.OnDelete != v1alpha1.Delete || s.Project == nil {
 		return
 	}
 	byName := clustersByName(s.Clusters)

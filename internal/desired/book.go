@@ -109,6 +109,13 @@ func (b *Book) Get(cluster string, key Key) (Entry, Digest, bool) {
 	return Entry{}, "", false
 }
 
+// Has reports whether some cluster should run the application.
+func (b *Book) Has(key Key) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.byKey[key]) > 0
+}
+
 // Root is the cluster's whole desired state.
 func (b *Book) Root(cluster string) Root {
 	b.mu.RLock()

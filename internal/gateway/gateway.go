@@ -29,6 +29,9 @@ type Clusters interface {
 	// Admit checks that the certificate's cluster exists, is accepted and is
 	// the one with that kube-system UID; a refusal is a *Refused.
 	Admit(ctx context.Context, cert *x509.Certificate, hello *wire.Hello) (cluster string, accepted string, err error)
+	// Recheck asks the same of an open link, and whether the certificate's key
+	// is still the one enrolled.
+	Recheck(ctx context.Context, cert *x509.Certificate, hello *wire.Hello) error
 }
 
 // Contents reads stored content and its secret values.
@@ -256,6 +259,21 @@ func (g *Gateway) Expel(cluster string) {
 	g.mu.Unlock()
 	if c != nil {
 		c.session.Close(errExpelled)
+	}
+}
+
+// Recheck closes the cluster's link unless it would be let in again. What
+// cannot be asked now is no reason.
+func (g *Gateway) Recheck(ctx context.Context, cluster string) {
+	c := g.conn(cluster)
+	if c == nil {
+		return
+	}
+	var refused *Refused
+	err := g.Clusters.Recheck(ctx, c.session.Peer(), c.hello)
+	if errors.As(err, &refused) && refused.Reason != "Busy" {
+		g.Note(cluster, err)
+		c.session.Close(err)
 	}
 }
 

@@ -2,7 +2,9 @@ package hub
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -95,8 +98,15 @@ func (h *hub) listen(agents *trust.Server) error {
 	h.listener, err = link.Listen(h.AgentListen, link.Config{
 		GetCertificate: certificate.GetCertificate,
 		Roots:          h.ca.Pool,
-		VerifyPeer:     agents.VerifyPeer,
-		Renew:          agents.Handler(),
+		VerifyPeer: func(ctx context.Context, cert *x509.Certificate) error {
+			err := agents.VerifyPeer(ctx, cert)
+			var refused *trust.Refused
+			if errors.As(err, &refused) {
+				h.gateway.Note(cert.Subject.CommonName, err)
+			}
+			return err
+		},
+		Renew: agents.Handler(),
 		OnSession: func(ctx context.Context, s *link.Session) {
 			if err := h.gateway.Serve(ctx, s); err != nil {
 				h.Log.Debug("link ended", "from", s.RemoteAddr(), "err", err)
@@ -152,14 +162,18 @@ func (h *hub) controllers() error {
 		Events: h.mgr.GetEventRecorder("atoll"),
 	}
 	status := &application.Status{Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: time.Now}
-	clusters := &cluster.Reconciler{Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: time.Now, Removed: h.removed}
+	clusters := &cluster.Reconciler{
+		Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: time.Now,
+		Removed: h.removed, Recheck: h.gateway.Recheck, Accept: h.gateway.Accept,
+		Turned: func(name string) { h.observe(observed.Change{Cluster: name, Link: true}) },
+	}
 	projects := &project.Reconciler{Client: h.mgr.GetClient()}
 
 	err := builder.ControllerManagedBy(h.mgr).Named("intent").
 		For(&v1alpha1.Application{}, builder.WithPredicates(intentChanged)).
 		Watches(&v1alpha1.Project{}, handler.EnqueueRequestsFromMapFunc(h.applicationsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(h.applicationsBy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(h.allApplications), builder.WithPredicates(placementChanged)).
+		Watches(&v1alpha1.Cluster{}, h.onCluster()).
 		WatchesRawSource(source.Channel(h.intentPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
 		WithOptions(concurrent(4)).Complete(h.intent)
 	if err != nil {
@@ -268,17 +282,44 @@ var deletions = predicate.Funcs{
 var intentChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
 	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }))
 
-// placementChanged is what of a Cluster placement and entries depend on. Links
-// that open and close are not: they move nothing.
-var placementChanged = predicate.Funcs{
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		a, b := e.ObjectOld.(*v1alpha1.Cluster), e.ObjectNew.(*v1alpha1.Cluster)
-		return a.Generation != b.Generation ||
-			!reflect.DeepEqual(a.Labels, b.Labels) ||
-			(a.Status.Identity == nil) != (b.Status.Identity == nil) ||
-			!reflect.DeepEqual(placementFacts(a), placementFacts(b))
-	},
-	GenericFunc: func(event.GenericEvent) bool { return false },
+// factsPause lets the inventories of a whole fleet, which change all the time,
+// be one look at each application.
+const factsPause = 10 * time.Second
+
+// onCluster looks at every application again: at once after what a person
+// changed or an enrolment, after a while when only the inventory did. Links
+// that open and close move nothing.
+func (h *hub) onCluster() handler.EventHandler {
+	all := func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request], wait time.Duration) {
+		for _, request := range h.allApplications(ctx, nil) {
+			q.AddAfter(request, wait)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, _ event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			all(ctx, q, 0)
+		},
+		DeleteFunc: func(ctx context.Context, _ event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			all(ctx, q, 0)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			before, after := e.ObjectOld.(*v1alpha1.Cluster), e.ObjectNew.(*v1alpha1.Cluster)
+			switch {
+			case declaredChanged(before, after):
+				all(ctx, q, 0)
+			case !reflect.DeepEqual(placementFacts(before), placementFacts(after)):
+				all(ctx, q, factsPause)
+			}
+		},
+	}
+}
+
+// declaredChanged compares what placement and entries depend on, but for facts.
+func declaredChanged(a, b *v1alpha1.Cluster) bool {
+	return a.Generation != b.Generation || a.UID != b.UID ||
+		!reflect.DeepEqual(a.Labels, b.Labels) ||
+		(a.Status.Identity == nil) != (b.Status.Identity == nil) ||
+		(a.Status.Facts == nil) != (b.Status.Facts == nil)
 }
 
 // placementFacts leaves out what changes all the time by nature.

@@ -134,6 +134,7 @@ func serve(ctx context.Context, o Options, api *apiserver.Server, cfg *rest.Conf
 	}
 	run("controllers", mgr.Start)
 	run("agents' port", listener.Serve)
+	run("direct clusters", h.direct.run)
 	run("status pulse", func(ctx context.Context) error { h.statusPulse.run(ctx); return nil })
 	run("cluster pulse", func(ctx context.Context) error { h.clusterPulse.run(ctx); return nil })
 	run("sweep", h.keepSwept)

@@ -25,6 +25,7 @@ type pulse[T client.Object] struct {
 	mu      sync.Mutex
 	pending map[types.NamespacedName]struct{}
 	last    map[types.NamespacedName]time.Time
+	swept   time.Time
 	wake    chan struct{}
 }
 
@@ -93,7 +94,22 @@ func (p *pulse[T]) take(now time.Time) (due []types.NamespacedName, wait time.Du
 		delete(p.pending, name)
 		p.last[name] = now
 	}
+	p.forget(now)
 	return due, wait
+}
+
+// forget drops, once a period, what no longer holds anything back: names come
+// from agents, and they must not fill the hub.
+func (p *pulse[T]) forget(now time.Time) {
+	if now.Sub(p.swept) < p.period {
+		return
+	}
+	p.swept = now
+	for name, last := range p.last {
+		if now.Sub(last) >= p.period {
+			delete(p.last, name)
+		}
+	}
 }
 
 func clusterNamed(n types.NamespacedName) *v1alpha1.Cluster {

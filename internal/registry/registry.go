@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,17 +27,25 @@ import (
 )
 
 // Registry reads and writes the API directly: a decision of trust is never
-// made from a cache that may be behind.
+// made from a cache that may be behind. The one look through all clusters is
+// at the cache, made good by what this process itself enrolled: only the
+// leader enrols.
 type Registry struct {
 	client client.Client
 	cached client.Reader
+
+	// enrolling is held from the look to the write, so that one Kubernetes
+	// cluster that joins under two names at once is enrolled under one.
+	enrolling sync.Mutex
+	mu        sync.Mutex
+	enrolled  map[string]string // cluster by kube-system UID
 }
 
 var _ trust.Registry = (*Registry)(nil)
 
 // New uses live for decisions and cached for looking through all clusters.
 func New(live client.Client, cached client.Reader) *Registry {
-	return &Registry{client: live, cached: cached}
+	return &Registry{client: live, cached: cached, enrolled: map[string]string{}}
 }
 
 // Lookup returns what is known of a cluster.
@@ -75,6 +85,18 @@ func enrolled(id *v1alpha1.AgentIdentity) *trust.Enrolled {
 
 // ByClusterUID names the cluster enrolled with this kube-system UID.
 func (r *Registry) ByClusterUID(ctx context.Context, uid string) (string, error) {
+	r.mu.Lock()
+	recent := r.enrolled[uid]
+	r.mu.Unlock()
+	if recent != "" {
+		c, err := r.cluster(ctx, recent)
+		switch {
+		case err == nil && c.Status.Identity != nil && c.Status.Identity.ClusterUID == uid:
+			return recent, nil
+		case client.IgnoreNotFound(err) != nil:
+			return "", fmt.Errorf("read cluster %s: %w", recent, err)
+		}
+	}
 	var all v1alpha1.ClusterList
 	if err := r.cached.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return "", fmt.Errorf("list clusters: %w", err)
@@ -111,9 +133,19 @@ func (r *Registry) SaveToken(ctx context.Context, record trust.TokenRecord) erro
 	if err != nil {
 		return err
 	}
+	c, err := r.cluster(ctx, record.Cluster)
+	if err != nil {
+		return fmt.Errorf("make a token for cluster %s: %w", record.Cluster, err)
+	}
 	name := tokenName(record.Cluster)
 	s := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: name.Namespace, Name: name.Name,
+			// It goes with its Cluster: the next of that name starts without.
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Cluster", Name: c.Name, UID: c.UID,
+			}},
+		},
 		Type:       "atoll.dev/join-token",
 		Data:       map[string][]byte{tokenKey: data},
 	}
@@ -150,8 +182,29 @@ func (r *Registry) ConsumeToken(ctx context.Context, cluster, hash, fingerprint 
 	})
 }
 
-// SaveIdentity records id, whole.
+// SaveIdentity records id, whole, unless the same Kubernetes cluster has been
+// enrolled under another name meanwhile.
 func (r *Registry) SaveIdentity(ctx context.Context, cluster string, id trust.Enrolled) error {
+	r.enrolling.Lock()
+	defer r.enrolling.Unlock()
+	other, err := r.ByClusterUID(ctx, id.ClusterUID)
+	if err != nil {
+		return err
+	}
+	if other != "" && other != cluster {
+		return &trust.Refused{Reason: trust.AlreadyJoined, Message: "this Kubernetes cluster has joined as " + other + " a moment ago"}
+	}
+	if err := r.saveIdentity(ctx, cluster, id); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.enrolled, func(_, c string) bool { return c == cluster })
+	r.enrolled[id.ClusterUID] = cluster
+	return nil
+}
+
+func (r *Registry) saveIdentity(ctx context.Context, cluster string, id trust.Enrolled) error {
 	return r.edit(ctx, cluster, func(s *v1alpha1.ClusterStatus) {
 		s.Identity = &v1alpha1.AgentIdentity{
 			ClusterUID:            id.ClusterUID,
@@ -234,18 +287,33 @@ type Admission struct {
 // Admit holds the hello against the certificate, which the listener verified,
 // and the enrolment; a refusal is a *gateway.Refused.
 func (a *Admission) Admit(ctx context.Context, cert *x509.Certificate, hello *wire.Hello) (cluster, accepted string, err error) {
-	if err := a.Trust.CheckHello(ctx, cert, *hello); err != nil {
-		var refused *trust.Refused
-		if errors.As(err, &refused) {
-			return "", "", &gateway.Refused{Refusal: refused.Refusal()}
-		}
-		return "", "", busy()
+	if err := refusal(a.Trust.CheckHello(ctx, cert, *hello)); err != nil {
+		return "", "", err
 	}
 	c, err := a.Registry.cluster(ctx, hello.Cluster)
 	if err != nil {
 		return "", "", busy()
 	}
 	return c.Name, c.Annotations[v1alpha1.AnnotationAcceptIncarnation], nil
+}
+
+// Recheck holds an open link against the records as they are now.
+func (a *Admission) Recheck(ctx context.Context, cert *x509.Certificate, hello *wire.Hello) error {
+	if err := refusal(a.Trust.VerifyPeer(ctx, cert)); err != nil {
+		return err
+	}
+	return refusal(a.Trust.CheckHello(ctx, cert, *hello))
+}
+
+func refusal(err error) error {
+	var refused *trust.Refused
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return &gateway.Refused{Refusal: refused.Refusal()}
+	}
+	return busy()
 }
 
 func busy() error {

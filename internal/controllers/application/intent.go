@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,9 +46,9 @@ type Intent struct {
 	rules  placement.Cache
 
 	mu sync.Mutex
-	// waiting are applications that must be entered before the Book is whole;
-	// nil until the first list.
-	waiting map[types.NamespacedName]struct{}
+	// done are applications entered before Begin, waiting those that must be
+	// entered before the Book is whole, once Begin has listed them.
+	done, waiting map[types.NamespacedName]struct{}
 }
 
 // Begin lists the applications that must be entered before anything is sent.
@@ -56,14 +57,19 @@ func (r *Intent) Begin(ctx context.Context) error {
 	if err := r.Client.List(ctx, &apps); err != nil {
 		return fmt.Errorf("list applications: %w", err)
 	}
-	waiting := map[types.NamespacedName]struct{}{}
-	for i := range apps.Items {
-		waiting[client.ObjectKeyFromObject(&apps.Items[i])] = struct{}{}
-	}
 	r.mu.Lock()
-	r.waiting = waiting
-	r.mu.Unlock()
-	r.entered(types.NamespacedName{})
+	defer r.mu.Unlock()
+	r.waiting = map[types.NamespacedName]struct{}{}
+	for i := range apps.Items {
+		name := client.ObjectKeyFromObject(&apps.Items[i])
+		if _, ok := r.done[name]; !ok {
+			r.waiting[name] = struct{}{}
+		}
+	}
+	r.done = nil
+	if len(r.waiting) == 0 {
+		r.Book.MarkComplete()
+	}
 	return nil
 }
 
@@ -72,6 +78,10 @@ func (r *Intent) entered(name types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.waiting == nil {
+		if r.done == nil {
+			r.done = map[types.NamespacedName]struct{}{}
+		}
+		r.done[name] = struct{}{}
 		return
 	}
 	delete(r.waiting, name)
@@ -82,27 +92,45 @@ func (r *Intent) entered(name types.NamespacedName) {
 
 // Reconcile computes and enters one application.
 func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	key := desired.Key{Project: req.Namespace, Application: req.Name}
 	app := &v1alpha1.Application{}
 	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.Book.Set(key, nil)
-			r.entered(req.NamespacedName)
+			r.enter(req.NamespacedName, nil)
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, fmt.Errorf("read application %s: %w", req, err)
 	}
+	plan, admitted, err := r.plan(ctx, app)
+	if err != nil {
+		r.enterHeld(app)
+		return ctrl.Result{}, err
+	}
+	r.enter(req.NamespacedName, plan.Entries)
+	return ctrl.Result{}, r.record(ctx, app, plan, admitted)
+}
+
+// plan decides, and guards what must not be deleted before it is withdrawn.
+func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (assign.Plan, depot.Content, error) {
 	state, admitted, err := r.gather(ctx, app)
 	if err != nil {
-		return ctrl.Result{}, err
+		return assign.Plan{}, admitted, err
 	}
 	plan := assign.Make(state)
-	if err := r.guard(ctx, app, plan); err != nil {
-		return ctrl.Result{}, err
+	return plan, admitted, r.guard(ctx, app, plan)
+}
+
+func (r *Intent) enter(name types.NamespacedName, entries map[string]desired.Entry) {
+	r.Book.Set(desired.Key{Project: name.Namespace, Application: name.Name}, entries)
+	r.entered(name)
+}
+
+// enterHeld asks the recorded clusters to keep what they have, when nothing
+// was entered for the application yet: one whose intent cannot be computed
+// must not keep the Book, and with it the fleet, waiting.
+func (r *Intent) enterHeld(app *v1alpha1.Application) {
+	if !r.Book.Has(desired.Key{Project: app.Namespace, Application: app.Name}) {
+		r.enter(client.ObjectKeyFromObject(app), assign.HoldAll(app))
 	}
-	r.Book.Set(key, plan.Entries)
-	r.entered(req.NamespacedName)
-	return ctrl.Result{}, errors.Join(r.record(ctx, app, plan, admitted))
 }
 
 // gather makes the content durable and reads everything the plan needs.
@@ -197,7 +225,8 @@ func (r *Intent) released(cluster string, e desired.Entry) bool {
 
 // guard keeps an application with objects to delete until they are gone.
 func (r *Intent) guard(ctx context.Context, app *v1alpha1.Application, plan assign.Plan) error {
-	patch := client.MergeFrom(app.DeepCopy())
+	// Finalizers are patched as a whole list: it must be the list that was read.
+	patch := client.MergeFromWithOptions(app.DeepCopy(), client.MergeFromWithOptimisticLock{})
 	var changed bool
 	switch {
 	case app.DeletionTimestamp == nil && app.Spec.OnDelete == v1alpha1.Delete:
@@ -267,8 +296,8 @@ func (r *Intent) tell(app *v1alpha1.Application, plan assign.Plan, next intentSt
 const maxNote = 1000
 
 func clip(s string) string {
-	if len(s) > maxNote {
-		return s[:maxNote] + "…"
+	if len(s) <= maxNote {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:maxNote], "") + "…"
 }

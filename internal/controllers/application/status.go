@@ -49,10 +49,15 @@ func (r *Status) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	now := r.Now()
 	members := Members(app, r.Book, r.Fleet, now, r.Heartbeat)
 	next := r.next(app, observed.Summarise(members))
-	if !next.differs(app) {
-		return ctrl.Result{}, nil
+	// Nobody tells when everything stays well; the age is refreshed all the same.
+	again := ctrl.Result{}
+	if next.AsOf != nil {
+		again.RequeueAfter = asOfStep + time.Second
 	}
-	return ctrl.Result{}, applyStatus(ctx, r.Client, app, "atoll-fleet", &next)
+	if !next.differs(app) {
+		return again, nil
+	}
+	return again, applyStatus(ctx, r.Client, app, "atoll-fleet", &next)
 }
 
 // Members are the placed clusters of an application as of now.

@@ -28,6 +28,15 @@ type Reconciler struct {
 	Now       func() time.Time
 	// Removed is called when a Cluster no longer exists: its link must end.
 	Removed func(name string)
+	// Recheck is called when the Cluster is there and, as it looks, no agent of
+	// it may be linked: none has enrolled, for instance since it was made anew,
+	// or it is not accepted.
+	Recheck func(ctx context.Context, name string)
+	// Accept is called with the incarnation that a person lets the agent follow.
+	Accept func(name, incarnation string)
+	// Turned is called after the connection took another state: heartbeats that
+	// fail to come are announced by nobody.
+	Turned func(name string)
 }
 
 // storeEvery is how often a report is written to the hub's store; each cluster
@@ -44,6 +53,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, fmt.Errorf("read cluster %s: %w", req.Name, err)
 	}
+	r.link(ctx, c)
 	now := r.Now()
 	seen := r.Fleet.Get(c.Name)
 	next := c.DeepCopy()
@@ -59,13 +69,30 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(c)); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if next.Status.Connection.State != c.Status.Connection.State {
+		r.Turned(c.Name)
+	}
 	return ctrl.Result{RequeueAfter: r.wake(next.Status.Connection.State)}, nil
+}
+
+// link holds the open link, if there is one, against what the Cluster says now.
+func (r *Reconciler) link(ctx context.Context, c *v1alpha1.Cluster) {
+	if c.Status.Identity == nil || !c.Spec.Accepted {
+		r.Recheck(ctx, c.Name)
+		return
+	}
+	if incarnation := c.Annotations[v1alpha1.AnnotationAcceptIncarnation]; incarnation != "" {
+		r.Accept(c.Name, incarnation)
+	}
 }
 
 // wake is when the state may change although nobody speaks.
 func (r *Reconciler) wake(state v1alpha1.ConnectionState) time.Duration {
-	if state == v1alpha1.Connected {
+	switch state {
+	case v1alpha1.Connected:
 		return 3 * r.Heartbeat
+	case v1alpha1.Stale:
+		return r.Heartbeat
 	}
 	return 0
 }
@@ -93,22 +120,18 @@ func (r *Reconciler) inventory(c *v1alpha1.Cluster, seen observed.Cluster) {
 }
 
 // report stores the last report when it is due.
-func (r *Reconciler) report(c *v1alpha1.Cluster, seen observed.Cluster, now time.Time) bool {
-	if !seen.FromTerm {
-		return false
-	}
+func (r *Reconciler) report(c *v1alpha1.Cluster, seen observed.Cluster, now time.Time) (stored bool) {
+	received := seen.Reported.Truncate(time.Second)
 	old := c.Status.Report
-	due := old == nil || old.ReceivedAt.Time.Add(storeEvery+jitter(c.Name)).Before(now)
-	// A link that has just closed leaves its last word.
-	last := !seen.Connected && (old == nil || old.ReceivedAt.Time.Before(seen.Reported.Truncate(time.Second)))
-	if !due && !last {
+	if !seen.FromTerm || old != nil && !old.ReceivedAt.Time.Before(received) {
 		return false
 	}
-	c.Status.Report = &v1alpha1.StoredReport{
-		ReceivedAt: metav1.NewTime(seen.Reported.Truncate(time.Second)),
-		Data:       observed.Pack(seen.States),
+	due := old == nil || old.ReceivedAt.Time.Add(storeEvery+jitter(c.Name)).Before(now)
+	if !due && seen.Connected { // a link that has just closed leaves its last word
+		return false
 	}
-	return old == nil || !reflect.DeepEqual(old.Data, c.Status.Report.Data) || due
+	c.Status.Report = &v1alpha1.StoredReport{ReceivedAt: metav1.NewTime(received), Data: observed.Pack(seen.States)}
+	return true
 }
 
 func jitter(name string) time.Duration {
