@@ -57,6 +57,38 @@ func TestHealthIsUnknownInALongOutage(t *testing.T) {
 	}
 }
 
+func TestALongOutageIsReportedThoughNothingElseHappens(t *testing.T) {
+	fleet := sandbox.Start(t, "quiet")
+	cluster := fleet.Cluster("quiet")
+	cfg, err := cluster.RESTConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ahead atomic.Int64
+	w := newWorldOn(t, cfg)
+	w.halt()
+	w.clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	w.start()
+	w.deploy("shop", configMap("settings", "color", "blue"))
+	w.state("shop", "well", report.State.Well)
+	if err := cluster.Kill(sandbox.APIServer); err != nil {
+		t.Fatal(err)
+	}
+	w.state("shop", "unreachable", func(s report.State) bool { return s.Message != "" })
+	for len(w.engine.Changed()) > 0 {
+		<-w.engine.Changed()
+	}
+	ahead.Store(int64(time.Hour))
+	select {
+	case <-w.engine.Changed():
+	case <-time.After(time.Minute):
+		t.Fatal("nobody is told that health is unknown by now")
+	}
+	if s := w.engine.States()[w.key("shop")]; s.Health != report.HealthUnknown {
+		t.Error(describeState(s))
+	}
+}
+
 // TestTwoThousandObjectsAndAnAgentThatDiesOnTheWay kills the engine in the
 // middle: nothing is lost, doubled or deleted.
 func TestTwoThousandObjectsAndAnAgentThatDiesOnTheWay(t *testing.T) {

@@ -96,16 +96,21 @@ func (r *reach) Wait(ctx context.Context) error {
 // liveness: an API server that has not loaded its RBAC yet refuses everything.
 func (r *reach) probe(ctx context.Context, client rest.Interface) {
 	const poll, most = 100 * time.Millisecond, 3 * time.Second
+	told := false // that the outage is longer than health is believed
 	for failures := 0; ; {
 		wait := poll
-		if _, down := r.Since(); down {
+		if since, down := r.Since(); down {
 			err := ready(ctx, client)
 			if err == nil {
-				failures = 0
+				failures, told = 0, false
 				r.found()
 			} else {
 				wait = backoff(failures, poll, most)
 				failures++
+			}
+			if err != nil && !told && r.clock().Sub(since) >= silence {
+				told = true
+				r.changed() // nothing else happens that would have it reported
 			}
 		}
 		select {
