@@ -13,6 +13,9 @@ import (
 	"atoll.dev/atoll/internal/sandbox"
 )
 
+// DefaultDir is where the demo lies when nobody says.
+const DefaultDir = ".demo"
+
 // Options say where the demo lies and what it is made of.
 type Options struct {
 	// Dir holds everything the demo makes; Down removes it.
@@ -162,9 +165,10 @@ func (d *Demo) Kill(part string) error {
 	case kind == "agent" && known:
 		err = agent.Kill()
 	case kind == "cluster" && known:
+		// Inside a cluster the agent would go with it.
 		var c *sandbox.Cluster
 		if c, err = d.fleet().Cluster(name); err == nil {
-			err = c.Kill()
+			err = errors.Join(agent.Kill(), c.Kill())
 		}
 	default:
 		return fmt.Errorf("there is no %q to kill: name hub, agent/NAME or cluster/NAME, where NAME is one of %s", part, strings.Join(names(), ", "))

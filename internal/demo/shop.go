@@ -31,7 +31,11 @@ func (d *Demo) show(ctx context.Context) error {
 // tries are commands that work as they stand, from the folder where `up` ran.
 func (d *Demo) tries() string {
 	member := filepath.Join(d.Dir, "clusters", "us-east-1", "kubeconfig")
-	return strings.NewReplacer("ENV", d.environment(), "MEMBER", member, "DIR", d.Dir).Replace(`Try (first: . ENV):
+	where := ""
+	if d.Dir != DefaultDir {
+		where = " --dir " + d.Dir
+	}
+	return strings.NewReplacer("ENV", d.environment(), "MEMBER", member, " --dir DIR", where, "DIR", d.Dir).Replace(`Try (first: . ENV):
 
   1. What runs in one cluster, and the whole chain from source to health
        atoll tree app/shop -C us-east-1
@@ -40,12 +44,12 @@ func (d *Demo) tries() string {
   2. Delete something in a member, as its own admin; its agent puts it back
        atoll kubectl --kubeconfig MEMBER -- -n shop delete deployment web
        atoll kubectl --kubeconfig MEMBER -- -n shop get deployment web
-       atoll events app/shop
+       atoll events app/shop -C us-east-1 | grep Drift
 
-  3. The same with the hub dead, then bring it back: nothing restarts
+  3. The same with the hub dead; then bring it back: nothing restarts
        atoll-sandbox demo kill hub --dir DIR
-       atoll kubectl --kubeconfig MEMBER -- -n shop scale deployment web --replicas 0
-       atoll kubectl --kubeconfig MEMBER -- -n shop get deployment web
+       atoll kubectl --kubeconfig MEMBER -- -n shop scale deployment cart --replicas 0
+       atoll kubectl --kubeconfig MEMBER -- -n shop get deployment cart
        make demo
 
   4. Lose a whole cluster: its age, what it affects, and no false health
@@ -53,8 +57,8 @@ func (d *Demo) tries() string {
        atoll status
 
   5. Deliver something that crashes, and ask why
-       atoll kubectl --kubeconfig MEMBER -- create deployment ads --image shop/ads:broken --dry-run=client -o yaml > broken.yaml
-       atoll deploy oops -f broken.yaml --to stage=staging --member-namespace shop-oops --wait --timeout 20s
+       atoll kubectl -- create deployment ads --image shop/ads:broken --dry-run=client -o yaml > DIR/broken.yaml
+       atoll deploy oops -f DIR/broken.yaml --to stage=staging --member-namespace shop-oops --wait --timeout 20s
        atoll explain app/oops
 
 make demo-down removes everything.

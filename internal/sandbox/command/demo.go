@@ -19,7 +19,7 @@ func newDemo() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	// Hides the flag of the same name for clusters alone.
-	cmd.PersistentFlags().StringVar(&dir, "dir", ".demo", "where the demo's files lie")
+	cmd.PersistentFlags().StringVar(&dir, "dir", demo.DefaultDir, "where the demo's files lie")
 	open := func(cmd *cobra.Command) (*demo.Demo, error) {
 		self, err := os.Executable()
 		if err != nil {
