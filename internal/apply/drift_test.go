@@ -45,7 +45,7 @@ func TestADeletedObjectAndARemovedFieldComeBack(t *testing.T) {
 	w.deleteObject(configs, "settings")
 	w.eventually("the object is back", func() bool { return w.exists(configs, "settings") })
 	s := w.state("shop", "in sync again", func(s report.State) bool { return s.Sync == report.InSync && s.Corrections == 2 })
-	if last := s.Drift[len(s.Drift)-1]; last.New != "(deleted)" {
+	if last := s.Drift[len(s.Drift)-1]; last.New != report.Deleted || last.Path != "" || last.At == 0 {
 		t.Errorf("record of the deletion: %+v", last)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/report"
 )
 
 // create is the first touch of an object. It does not force, so what exists
@@ -92,8 +93,8 @@ func (e *Engine) recreate(ctx context.Context, j job) outcome {
 	}
 	out := e.settled(ctx, j, obj, gaveUp)
 	if out.rec != nil && out.rec.UID != j.object.rec.UID {
-		out.changes = described(&j.object, nil, []drift.Change{{Gone: true}}, true)
-		out.changes[0].Path, out.changes[0].New = "", "(deleted)"
+		// Who deleted it, and when, is written nowhere: this is when it was found.
+		out.changes = []report.Change{{Object: j.object.ref, New: report.Deleted, At: report.Time(e.clock()), Corrected: true}}
 	}
 	return out
 }

@@ -130,7 +130,11 @@ func (m member) drift(applied string) string {
 		return applied + "; " + cmp.Or(m.c.State.Message, "others changed delivered fields")
 	}
 	last := changes[len(changes)-1]
-	why := fmt.Sprintf("%s; %s changed %s of %s", applied, cmp.Or(last.Manager, "someone"), last.Path, last.Object)
+	what := "deleted"
+	if last.Path != "" {
+		what = "changed " + last.Path + " of"
+	}
+	why := fmt.Sprintf("%s; %s %s %s", applied, cmp.Or(last.Manager, "someone"), what, last.Object)
 	if last.Paused != "" {
 		why += ", and correction is paused there until " + last.Paused
 	}

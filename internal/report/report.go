@@ -91,6 +91,10 @@ type Change struct {
 	Paused string `cbor:"8,keyasint,omitempty" json:"paused,omitempty"`
 }
 
+// Deleted is New, with no Path, in the record of a whole object that someone
+// deleted.
+const Deleted = "(deleted)"
+
 // State is one application on one cluster.
 type State struct {
 	Key desired.Key `cbor:"1,keyasint" json:"key"`

@@ -74,7 +74,11 @@ func (s *server) driftEvents(app *v1alpha1.Application) []fleet.Event {
 
 func driftEvent(cluster string, ch report.Change) fleet.Event {
 	e := fleet.Event{At: time.UnixMilli(ch.At), Cluster: cluster, Type: "Warning", Reason: "Drift", Object: ch.Object.String()}
-	e.Message = ch.Path + " changed from " + cmp.Or(ch.Old, "nothing") + " to " + cmp.Or(ch.New, "nothing")
+	if ch.New == report.Deleted && ch.Path == "" {
+		e.Message = "was deleted"
+	} else {
+		e.Message = ch.Path + " changed from " + cmp.Or(ch.Old, "nothing") + " to " + cmp.Or(ch.New, "nothing")
+	}
 	if ch.Manager != "" {
 		e.Message += " by " + ch.Manager
 	}
