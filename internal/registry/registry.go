@@ -146,8 +146,8 @@ func (r *Registry) SaveToken(ctx context.Context, record trust.TokenRecord) erro
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Cluster", Name: c.Name, UID: c.UID,
 			}},
 		},
-		Type:       "atoll.dev/join-token",
-		Data:       map[string][]byte{tokenKey: data},
+		Type: "atoll.dev/join-token",
+		Data: map[string][]byte{tokenKey: data},
 	}
 	err = r.client.Create(ctx, s)
 	if apierrors.IsAlreadyExists(err) {

@@ -1,0 +1,109 @@
+package report_test
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/report"
+)
+
+func well(app string) report.State {
+	return report.State{Key: desired.Key{Project: "demo", Application: app}, Entry: desired.Sum([]byte(app)), Sync: report.InSync, Health: report.HealthHealthy, Objects: 3, Applied: 3, Ready: 3}
+}
+
+func TestAReportNeverAltersTheStatesItIsAppliedTo(t *testing.T) {
+	a, b := well("a"), well("b")
+	before := map[desired.Key]report.State{a.Key: a, b.Key: b}
+	changed := a
+	changed.Sync = report.Drifted
+	after := report.Report{States: []report.State{changed}, Removed: []desired.Key{b.Key}}.Apply(before)
+	if diff := cmp.Diff(map[desired.Key]report.State{a.Key: changed}, after); diff != "" {
+		t.Errorf("after (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[desired.Key]report.State{a.Key: a, b.Key: b}, before); diff != "" {
+		t.Errorf("before was altered:\n%s", diff)
+	}
+	if got := (report.Report{Full: true}).Apply(before); len(got) != 0 {
+		t.Errorf("an empty whole leaves %v", got)
+	}
+}
+
+func TestTheWorstStandsFirst(t *testing.T) {
+	order := []report.State{
+		{Sync: report.Failed, Health: report.HealthHealthy}, {Sync: report.Held, Health: report.HealthDegraded},
+		{Sync: report.Held, Health: report.HealthHealthy}, {Sync: report.Drifted}, {Sync: report.Progressing},
+		{Sync: report.InSync, Health: report.HealthDegraded}, {Sync: report.InSync, Health: report.HealthUnknown},
+		{Sync: report.InSync, Health: report.HealthProgressing}, {Sync: report.InSync, Health: report.HealthHealthy},
+		{Sync: report.Withdrawn},
+	}
+	for i := 1; i < len(order); i++ {
+		if report.Worse(order[i-1], order[i]) >= 0 || report.Worse(order[i], order[i-1]) <= 0 {
+			t.Errorf("%v does not stand before %v", order[i-1], order[i])
+		}
+	}
+}
+
+func TestBoundedStatesPassTheCheckWhateverAMemberSays(t *testing.T) {
+	text := rapid.OneOf(rapid.String(), rapid.Custom(func(t *rapid.T) string {
+		return strings.Repeat(rapid.SampledFrom([]string{"é", "x", "\xff", "日本"}).Draw(t, "unit"), rapid.IntRange(0, 3000).Draw(t, "times"))
+	}))
+	rapid.Check(t, func(t *rapid.T) {
+		s := well("a")
+		s.Message = text.Draw(t, "message")
+		for range rapid.IntRange(0, 40).Draw(t, "problems") {
+			s.Problems = append(s.Problems, report.Problem{Reason: "Invalid", Message: text.Draw(t, "problem")})
+		}
+		for i := range rapid.IntRange(0, 40).Draw(t, "changes") {
+			s.Drift = append(s.Drift, report.Change{Path: "spec", Old: text.Draw(t, "old"), New: text.Draw(t, "new"), At: int64(i)})
+		}
+		got := s.Bounded()
+		if err := (report.Report{States: []report.State{got}}).Check(); err != nil {
+			t.Fatal(err)
+		}
+		if !utf8.ValidString(got.Message) || len(got.Message) > report.MaxMessage {
+			t.Fatalf("message of %d bytes, valid %v", len(got.Message), utf8.ValidString(got.Message))
+		}
+		if n := len(s.Drift); n > 0 && got.Drift[len(got.Drift)-1].At != int64(n-1) {
+			t.Fatal("the newest change was dropped")
+		}
+		if diff := cmp.Diff(got, got.Bounded()); diff != "" {
+			t.Fatalf("bounding twice differs:\n%s", diff)
+		}
+	})
+}
+
+func TestWhatNoHonestAgentSaysIsRefused(t *testing.T) {
+	for name, spoil := range map[string]func(*report.State){
+		"no name":           func(s *report.State) { s.Key = desired.Key{} },
+		"an endless name":   func(s *report.State) { s.Key.Project = strings.Repeat("x", 300) },
+		"an unknown sync":   func(s *report.State) { s.Sync = "Splendid" },
+		"an unknown health": func(s *report.State) { s.Health = "" },
+		"a flood":           func(s *report.State) { s.Problems = make([]report.Problem, 21) },
+		"a huge text":       func(s *report.State) { s.Revision = strings.Repeat("x", 1<<20) },
+	} {
+		s := well("a")
+		spoil(&s)
+		if err := (report.Report{States: []report.State{s}}).Check(); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	if err := (report.Report{States: make([]report.State, report.MaxStates+1)}).Check(); err == nil {
+		t.Error("more applications than there can be were taken")
+	}
+}
+
+func TestAnObjectIsNamedAsKubectlDoes(t *testing.T) {
+	for want, ref := range map[string]report.ObjectRef{
+		"Deployment.apps/web in shop": {Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"},
+		"Namespace/shop":              {Version: "v1", Kind: "Namespace", Name: "shop"},
+	} {
+		if got := ref.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
