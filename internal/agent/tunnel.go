@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -102,6 +103,9 @@ func (t *tunnel) answer(w http.ResponseWriter, r *http.Request) {
 		t.local.ServeHTTP(w, r)
 	case !strings.HasPrefix(r.URL.Path, memberPrefix+"/"):
 		http.NotFound(w, r)
+	case path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/"):
+		// What it means would be another's to decide than who judges it here.
+		http.Error(w, "the path is not in its plain form", http.StatusBadRequest)
 	default:
 		if why := refuseTunnel(t.limits(), h, strings.TrimPrefix(r.URL.Path, memberPrefix)); why != "" {
 			http.Error(w, why, http.StatusForbidden)
