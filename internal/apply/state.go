@@ -46,18 +46,47 @@ type tally struct {
 	removing, paused int
 	healths          []report.Health
 	unwell           string
+	degraded         bool // unwell speaks of a degraded object
 	ignoredPause     string
+}
+
+// note keeps one sentence on what is unwell: of the worst the first.
+func (t *tally) note(degraded bool, sentence string) {
+	switch {
+	case t.unwell == "", degraded && !t.degraded, degraded == t.degraded && sentence < t.unwell:
+		t.unwell, t.degraded = sentence, degraded
+	}
+}
+
+// sort makes equal situations equal reports, whatever the order of maps.
+func (t *tally) sort() {
+	slices.SortFunc(t.problems, func(a, b report.Problem) int {
+		return cmp.Or(cmp.Compare(a.Object.String(), b.Object.String()), cmp.Compare(a.Reason, b.Reason))
+	})
+	slices.SortFunc(t.drift, func(a, b report.Change) int {
+		return cmp.Or(cmp.Compare(a.Object.String(), b.Object.String()), cmp.Compare(a.Path, b.Path))
+	})
 }
 
 func (e *Engine) summarize(en *entry, now time.Time) report.State {
 	s := report.State{Key: en.want.Key, Entry: en.digest, Revision: en.want.Revision, Corrections: en.corrections}
 	t := tally{pending: en.taken != en.digest}
-	for _, id := range sortedIDs(en.objects) {
-		e.count(&s, &t, en.objects[id], now)
+	for _, o := range en.objects {
+		e.count(&s, &t, o, now)
 	}
 	if en.taken != en.digest {
 		s.Applied, s.Ready, s.Assumed = 0, 0, 0 // that was another digest
 	}
+	e.countRest(en, &s, &t)
+	t.sort()
+	t.problems = append(slices.Clone(en.problems), t.problems...)
+	t.failed = t.failed || en.refused
+	e.conclude(en, &s, t)
+	return s
+}
+
+// countRest adds what the entry wants and does not have, and what it holds back.
+func (e *Engine) countRest(en *entry, s *report.State, t *tally) {
 	for id, ref := range en.waiting {
 		s.Objects++
 		t.held = true
@@ -86,10 +115,6 @@ func (e *Engine) summarize(en *entry, now time.Time) report.State {
 	if e.storeErr != nil && e.unsaved[en.want.Key] {
 		t.problems = append(t.problems, report.Problem{Object: report.ObjectRef{Kind: "Secret", Namespace: systemNamespace, Name: "atoll-store"}, Reason: "StoreFull", Message: clip("the local store cannot be written: " + e.storeErr.Error())})
 	}
-	t.problems = append(slices.Clone(en.problems), t.problems...)
-	t.failed = t.failed || en.refused
-	e.conclude(en, &s, t)
-	return s
 }
 
 // count adds one object.
@@ -132,9 +157,7 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		}
 		return
 	}
-	if t.unwell == "" || h.health == report.HealthDegraded {
-		t.unwell = fmt.Sprintf("%s: %s", o.id, cmp.Or(h.message, "nothing is known of it yet"))
-	}
+	t.note(h.health == report.HealthDegraded, fmt.Sprintf("%s: %s", o.id, cmp.Or(h.message, "nothing is known of it yet")))
 	if h.health == report.HealthDegraded {
 		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(h.message)})
 	}
