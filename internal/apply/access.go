@@ -41,24 +41,11 @@ func (e *Engine) ensureAccess(ctx context.Context, want desired.Entry, objects [
 	if want.Policy.Privileged || len(objects) == 0 {
 		return nil
 	}
-	e.mu.Lock()
-	p, ok := e.projects[want.Key.Project]
-	if !ok {
-		p = &projectAccess{resources: map[policy.Resource]bool{}, namespaces: map[string]bool{}}
-		e.projects[want.Key.Project] = p
-	}
-	owned := e.ownedKinds(want.Key)
-	e.mu.Unlock()
-
+	p := e.accessOf(ctx, want.Key.Project)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, item := range objects {
 		p.add(item.kind, item.id)
-	}
-	for id, version := range owned { // deleting needs access too
-		if k, err := e.kinds.Find(ctx, id.GroupKind().WithVersion(version)); err == nil {
-			p.add(k, id)
-		}
 	}
 	return e.grantOnce(ctx, want, p)
 }
@@ -93,16 +80,30 @@ func (p *projectAccess) add(k kind, id ID) {
 	}
 }
 
-func (e *Engine) ownedKinds(key desired.Key) map[ID]string {
+// accessOf is a project's access, which begins with what its objects in the
+// inventory need: correcting and deleting them takes rights too.
+func (e *Engine) accessOf(ctx context.Context, project string) *projectAccess {
+	e.mu.Lock()
+	p, ok := e.projects[project]
 	owned := map[ID]string{}
-	if en, ok := e.entries[key]; ok {
-		for id, o := range en.objects {
-			if o.rec != nil {
+	if !ok {
+		p = &projectAccess{resources: map[policy.Resource]bool{}, namespaces: map[string]bool{}}
+		e.projects[project] = p
+		p.mu.Lock() // nobody else has it yet
+		defer p.mu.Unlock()
+		for id, o := range e.objects {
+			if o.entry.want.Key.Project == project {
 				owned[id] = o.ref.Version
 			}
 		}
 	}
-	return owned
+	e.mu.Unlock()
+	for id, version := range owned {
+		if k, err := e.kinds.Find(ctx, id.GroupKind().WithVersion(version)); err == nil {
+			p.add(k, id)
+		}
+	}
+	return p
 }
 
 // regrant is how often access is written again although nothing changed.
@@ -111,12 +112,10 @@ const regrant = 10 * time.Second
 // renewAccess writes a project's access again: the member refused something,
 // so somebody may have removed it.
 func (e *Engine) renewAccess(ctx context.Context, j job) error {
-	e.mu.Lock()
-	p := e.projects[j.want.Key.Project]
-	e.mu.Unlock()
-	if p == nil || j.target.project == "" {
+	if j.target.project == "" {
 		return nil
 	}
+	p := e.accessOf(ctx, j.target.project)
 	made := false
 	if j.target.kind.namespaced {
 		var err error

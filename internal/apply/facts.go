@@ -32,36 +32,40 @@ type factsCache struct {
 }
 
 // Facts is the member's inventory, at most a minute old; its limits are as of
-// now. What the agent may not read is left out and named in the error.
+// now. What the agent may not read is left out. An error means that the member
+// could not be asked, and comes with the facts as they were.
 func (e *Engine) Facts(ctx context.Context) (v1alpha1.Facts, error) {
 	c := &e.facts
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var err error
+	var away error
 	if now := e.clock(); c.at.IsZero() || now.Sub(c.at) >= factsAge {
-		var facts v1alpha1.Facts
-		if facts, err = e.gatherFacts(ctx, now); err != nil && unreachable(err) {
-			return *c.facts.DeepCopy(), err
+		facts := v1alpha1.Facts{ObservedAt: metav1.NewTime(now.Truncate(time.Second))}
+		if away = e.gatherFacts(ctx, &facts); away == nil {
+			c.facts, c.at = facts, now
 		}
-		c.facts, c.at = facts, now
 	}
 	facts := *c.facts.DeepCopy()
 	facts.Limits = e.Limits().Words()
-	return facts, err
+	return facts, away
 }
 
-func (e *Engine) gatherFacts(ctx context.Context, now time.Time) (v1alpha1.Facts, error) {
-	f := v1alpha1.Facts{ObservedAt: metav1.NewTime(now.Truncate(time.Second))}
-	return f, errors.Join(
-		e.versionFacts(&f),
-		e.nodeFacts(ctx, &f),
-		e.podFacts(ctx, &f),
-		e.classFacts(ctx, &f),
-		e.namespaceFacts(ctx, &f),
-	)
+func (e *Engine) gatherFacts(ctx context.Context, f *v1alpha1.Facts) error {
+	for _, gather := range []func(context.Context, *v1alpha1.Facts) error{
+		e.versionFacts, e.nodeFacts, e.podFacts, e.classFacts, e.namespaceFacts,
+	} {
+		err := gather(ctx, f)
+		if unreachable(err) {
+			return err
+		}
+		if err != nil {
+			e.log.Warn("some facts cannot be read", "error", err)
+		}
+	}
+	return nil
 }
 
-func (e *Engine) versionFacts(f *v1alpha1.Facts) error {
+func (e *Engine) versionFacts(_ context.Context, f *v1alpha1.Facts) error {
 	version, err := e.clients.discover.ServerVersion()
 	if err != nil {
 		return fmt.Errorf("read the member's version: %w", err)

@@ -140,3 +140,18 @@ func TestFactsOfTheMember(t *testing.T) {
 		t.Errorf("cpu %s memory %s classes %v", cpu.String(), memory.String(), facts.StorageClasses)
 	}
 }
+
+func TestAWithdrawnApplicationIsDeletedAfterARestartWithoutItsAccess(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("shop", configMap("a", "k", "v"), deleting)
+	w.synced("shop")
+	w.halt()
+	bindings := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}
+	w.deleteObject(bindings, ServiceAccount(w.project))
+	w.start()
+	w.change("shop", withdrawing)
+	w.state("shop", "Withdrawn", func(s report.State) bool { return s.Sync == report.Withdrawn })
+	if w.exists(configs, "a") {
+		t.Error("the object is left")
+	}
+}

@@ -89,11 +89,20 @@ func (e *Engine) saveOnce(ctx context.Context) error {
 			e.unsaved[key] = true
 		}
 	}
+	if unreachable(err) && ctxOrOutage(ctx, e.reach) {
+		return err // said already, and no fault of the store
+	}
 	if (err == nil) != (e.storeErr == nil) {
 		e.touchAllLocked()
 	}
 	e.storeErr = err
 	return errors.Join(append(errs, err)...)
+}
+
+// ctxOrOutage tells that a save failed for want of time or of a member.
+func ctxOrOutage(ctx context.Context, r *reach) bool {
+	_, down := r.Since()
+	return down || ctx.Err() != nil
 }
 
 func (en *entry) inventory() inventory {
