@@ -21,8 +21,11 @@ func Eventually(t testing.TB, what string, ask func(context.Context) error) {
 	t.Helper()
 	last := errors.New("never asked")
 	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		last = ask(ctx)
-		return last == nil, nil
+		err := ask(ctx)
+		if err == nil || ctx.Err() == nil { // that time is up says nothing
+			last = err
+		}
+		return err == nil, nil
 	})
 	if err != nil {
 		t.Fatalf("%s: %v; last: %v", what, err, last)
