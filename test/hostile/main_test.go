@@ -111,3 +111,13 @@ func named(namespace, name string) metav1.ObjectMeta {
 }
 
 const harmless = "{apiVersion: v1, kind: ConfigMap, metadata: {name: harmless}, data: {k: v}}"
+
+// lineOf is the words of the line that begins with the first.
+func lineOf(text, first string) []string {
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) > 0 && words[0] == first {
+			return words
+		}
+	}
+	return nil
+}
