@@ -156,7 +156,7 @@ func (p *Plan) enter(s State) {
 
 // hold lets a cluster go on with what ran before a refused change.
 func (p *Plan) hold(app *v1alpha1.Application, cluster string) {
-	if slices.Contains(app.Status.Clusters, cluster) {
+	if slices.Contains(app.Status.Clusters, cluster) || slices.Contains(app.Status.Withdrawing, cluster) {
 		p.Entries[cluster] = desired.Hold(app)
 	}
 }
