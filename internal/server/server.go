@@ -36,7 +36,8 @@ type Tokens interface {
 // Options are everything the fleet API reads and asks.
 type Options struct {
 	Client client.Reader
-	// Live reads what is not worth a cache, such as events.
+	// Live reads what is not worth a cache, such as events, and what was made
+	// a moment ago.
 	Live    client.Reader
 	Book    *desired.Book
 	Fleet   *observed.Fleet
@@ -128,7 +129,7 @@ func resource(name string) schema.GroupResource {
 func (s *server) application(r *http.Request) (*v1alpha1.Application, error) {
 	app := &v1alpha1.Application{}
 	name := types.NamespacedName{Namespace: r.PathValue("project"), Name: r.PathValue("app")}
-	if err := s.Client.Get(r.Context(), name, app); err != nil {
+	if err := s.get(r.Context(), name, app); err != nil {
 		return nil, err
 	}
 	return app, nil
@@ -136,10 +137,20 @@ func (s *server) application(r *http.Request) (*v1alpha1.Application, error) {
 
 func (s *server) cluster(ctx context.Context, name string) (*v1alpha1.Cluster, error) {
 	c := &v1alpha1.Cluster{}
-	if err := s.Client.Get(ctx, types.NamespacedName{Name: name}, c); err != nil {
+	if err := s.get(ctx, types.NamespacedName{Name: name}, c); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// get asks the API when the cache has no such object: the caller may have made
+// it a moment ago.
+func (s *server) get(ctx context.Context, name types.NamespacedName, into client.Object) error {
+	err := s.Client.Get(ctx, name, into)
+	if apierrors.IsNotFound(err) {
+		return s.Live.Get(ctx, name, into)
+	}
+	return err
 }
 
 // caller is who asks, as the API server authenticated them.

@@ -18,7 +18,8 @@ import (
 // upload makes manifests durable in a project and returns their digest.
 func (s *server) upload(r *http.Request) (any, error) {
 	project := &v1alpha1.Project{}
-	if err := s.Client.Get(r.Context(), types.NamespacedName{Name: r.PathValue("project")}, project); err != nil {
+	// Live: a person uploads right after making the project.
+	if err := s.Live.Get(r.Context(), types.NamespacedName{Name: r.PathValue("project")}, project); err != nil {
 		return nil, err
 	}
 	var u fleet.Upload
@@ -52,8 +53,9 @@ func (s *server) upload(r *http.Request) (any, error) {
 
 // join makes a token for one cluster; an older one stops counting.
 func (s *server) join(r *http.Request) (any, error) {
-	c, err := s.cluster(r.Context(), r.PathValue("cluster"))
-	if err != nil {
+	c := &v1alpha1.Cluster{}
+	// Live: `atoll join` asks right after making the Cluster.
+	if err := s.Live.Get(r.Context(), types.NamespacedName{Name: r.PathValue("cluster")}, c); err != nil {
 		return nil, err
 	}
 	if c.Spec.Direct != nil {
