@@ -62,6 +62,9 @@ type options struct{ dir string }
 
 func (o *options) fleet() *sandbox.Fleet { return sandbox.New(o.dir) }
 
+// New is the command line, for those who look at it rather than run it.
+func New() *cobra.Command { return newRoot() }
+
 func newRoot() *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{
