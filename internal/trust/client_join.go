@@ -18,7 +18,7 @@ const (
 // the cluster. It returns at once when there is a certificate already. It
 // repeats what may pass and returns the *Refused of what will not.
 func (c *Client) Join(ctx context.Context, token string) error {
-	wait := minWait
+	wait, told := minWait, false
 	for c.Identity().Certificate == "" {
 		after, err := c.joinOnce(ctx, token)
 		refused, isRefused := errors.AsType[*Refused](err)
@@ -26,7 +26,10 @@ func (c *Client) Join(ctx context.Context, token string) error {
 		case err == nil && after == 0:
 			return nil
 		case err == nil:
-			wait = after
+			if wait = after; !told {
+				c.cfg.Log.Info("enrolled; the hub's owner has to accept this cluster", "cluster", c.cfg.Cluster, "command", "atoll accept "+c.cfg.Cluster)
+				told = true
+			}
 		case isRefused && refused.RetryAfter == 0, errors.Is(err, ErrUntrustedRoots):
 			return fmt.Errorf("join as cluster %s: %w", c.cfg.Cluster, err)
 		default:
