@@ -9,9 +9,11 @@ import (
 	"syscall"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/sandbox"
 )
 
@@ -157,6 +159,56 @@ func (m *Member) Join() {
 	m.t.Helper()
 	if err := m.tie(m.t.Context(), Agent); err != nil {
 		m.t.Fatal(err)
+	}
+}
+
+// JoinAs is Join, tied as the mode says, with more flags for `atoll join`.
+func (m *Member) JoinAs(mode Mode, flags ...string) {
+	m.t.Helper()
+	m.spec.Join = flags
+	if err := m.tie(m.t.Context(), mode); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Install registers the member under a name and installs its agent, which is
+// neither started nor accepted yet.
+func (m *Member) Install(name string) {
+	m.t.Helper()
+	if err := m.register(m.t.Context(), m.joining(name)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// BootstrapDir holds the files of the join ticket that the agent reads.
+func (m *Member) BootstrapDir() string { return m.bootstrapDir() }
+
+// Forget takes away the agent's keys and its store, as a new agent would find
+// the member.
+func (m *Member) Forget() {
+	m.t.Helper()
+	if err := m.forget(m.t.Context()); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Leave ends the agent and its traces, and removes the clusters of these names
+// from the hub; those that it does not know are skipped.
+func (m *Member) Leave(clusters ...string) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := m.agent.end(syscall.SIGKILL); err != nil {
+		m.t.Error(err)
+	}
+	for _, name := range clusters {
+		err := m.hub.client.Delete(ctx, &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		if client.IgnoreNotFound(err) != nil {
+			m.t.Error(err)
+		}
+	}
+	if err := m.forget(ctx); err != nil {
+		m.t.Error(err)
 	}
 }
 

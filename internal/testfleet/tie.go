@@ -28,7 +28,7 @@ func (m *member) agentKubeconfig() string { return filepath.Join(m.dir, "kubecon
 // tie brings the member under the hub and waits until it is connected.
 func (m *member) tie(ctx context.Context, mode Mode) error {
 	name := m.spec.Spec.Name
-	register := append([]string{"join", name, "--owner", "tests"}, m.spec.Join...)
+	register := m.joining(name)
 	switch mode {
 	case Alone:
 		return nil
@@ -37,12 +37,8 @@ func (m *member) tie(ctx context.Context, mode Mode) error {
 			return err
 		}
 	case Agent:
-		manifests, err := m.cli(ctx, append(register, "-o", "yaml")...)
-		if err != nil {
+		if err := m.register(ctx, register); err != nil {
 			return err
-		}
-		if err := m.install(ctx, []byte(manifests)); err != nil {
-			return fmt.Errorf("install the agent in %s: %w", name, err)
 		}
 		if err := m.agent.start(); err != nil {
 			return err
@@ -56,6 +52,27 @@ func (m *member) tie(ctx context.Context, mode Mode) error {
 		return fmt.Errorf("%w\nthe agent's log:\n%s", err, m.agent.lastWords(20))
 	}
 	return nil
+}
+
+func (m *member) joining(name string) []string {
+	return append([]string{"join", name, "--owner", "tests"}, m.spec.Join...)
+}
+
+// register runs `atoll join` and applies what it prints to the member.
+func (m *member) register(ctx context.Context, command []string) error {
+	manifests, err := m.cli(ctx, append(command, "-o", "yaml")...)
+	if err != nil {
+		return err
+	}
+	if err := m.install(ctx, []byte(manifests)); err != nil {
+		return fmt.Errorf("install the agent in %s: %w", m.spec.Spec.Name, err)
+	}
+	return nil
+}
+
+// forget takes away what an agent keeps in its member: its keys and its store.
+func (m *member) forget(ctx context.Context) error {
+	return m.client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(v1alpha1.SystemNamespace))
 }
 
 func (m *member) cli(ctx context.Context, args ...string) (string, error) {

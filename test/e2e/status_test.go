@@ -1,0 +1,63 @@
+package e2e_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	fleetapi "atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/report"
+)
+
+func TestStatusOfAKilledClusterShowsItsAgeWhatItAffectsAndNoFalseHealth(t *testing.T) {
+	f := fleet(t)
+	app := shop(t, f)
+	b := f.Member("b")
+	killed := time.Now()
+	b.Agent.Kill()
+	if err := b.Sandbox.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	back := func() {
+		if err := b.Sandbox.Start(context.Background()); err != nil {
+			t.Error(err)
+		}
+		b.Agent.Start()
+	}
+	defer back()
+	check := func() {
+		t.Helper()
+		app.Eventually("unknown on b", func(a *v1alpha1.Application) bool {
+			return a.Status.Counts.Healthy == 1 && a.Status.Counts.Unknown == 1 && !conditionIs(a.Status.Conditions, v1alpha1.ConditionHealthy, "True")
+		})
+		out := f.Hub.MustCLI("status")
+		if !has(out, "1 of", "DOWN (1)", "b   Disconnected, last seen", "It affects", "demo/shop", "atoll describe cluster b") || has(out, "All well") {
+			t.Errorf("status says\n%s", out)
+		}
+		o, err := f.Hub.Fleet().Overview(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Down) != 1 || o.Down[0].Cluster != "b" || o.Down[0].LastContact.After(killed.Add(time.Second)) || o.Down[0].LastContact.Before(killed.Add(-10*time.Minute)) {
+			t.Errorf("down: %+v; it was killed at %s", o.Down, killed)
+		}
+		state := app.On("b", "is disconnected", func(s fleetapi.ClusterState) bool { return s.Connection == v1alpha1.Disconnected })
+		if state.State.Health != report.HealthUnknown {
+			t.Errorf("the health of a dead cluster is %s", state.State.Health)
+		}
+		if state.AsOf.IsZero() || state.AsOf.After(killed.Add(time.Second)) {
+			t.Errorf("its state is as of %s; it was killed at %s", state.AsOf, killed)
+		}
+		if r := f.Hub.CLI("tree", "app/shop", "-p", "demo"); r.Code != 3 || !has(r.Stderr, "b") || !has(r.Stdout, "Deployment") && !has(strings.ToLower(r.Stdout), "deployment") {
+			t.Errorf("a partial tree: %s", r)
+		}
+	}
+	check()
+	f.Hub.Restart() // nor does a hub that never heard of b in its term invent anything
+	app.On("a", "is back", func(s fleetapi.ClusterState) bool { return s.Connection == v1alpha1.Connected && s.Current })
+	check()
+	back()
+	app.Settles(2)
+}
