@@ -46,10 +46,12 @@ build: bin/atoll bin/atoll-agent bin/atoll-sandbox ## build bin/atoll, bin/atoll
 # go build knows what changed better than file times do, so these always run.
 .PHONY: bin/atoll bin/atoll-agent
 bin/atoll: # with the version of the Kubernetes API server that it embeds
-	go build -ldflags '$(STAMP) $(sandbox_versions)' -o $@ ./cmd/atoll
+	@echo "go build -o $@"
+	@go build -ldflags '$(STAMP) $(sandbox_versions)' -o $@ ./cmd/atoll
 
 bin/atoll-agent:
-	go build -ldflags '$(STAMP)' -o $@ ./cmd/atoll-agent
+	@echo "go build -o $@"
+	@go build -ldflags '$(STAMP)' -o $@ ./cmd/atoll-agent
 
 .PHONY: generate
 generate: ## write deep copies and CRDs from the API types

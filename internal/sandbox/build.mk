@@ -12,4 +12,5 @@ SANDBOX_LDFLAGS := -s -w $(sandbox_versions)
 
 .PHONY: bin/atoll-sandbox
 bin/atoll-sandbox:
-	go build -ldflags '$(SANDBOX_LDFLAGS)' -o $@ ./cmd/atoll-sandbox
+	@echo "go build -o $@"
+	@go build -ldflags '$(SANDBOX_LDFLAGS)' -o $@ ./cmd/atoll-sandbox
