@@ -109,11 +109,11 @@ func (b *Book) Get(cluster string, key Key) (Entry, Digest, bool) {
 	return Entry{}, "", false
 }
 
-// Has reports whether some cluster should run the application.
-func (b *Book) Has(key Key) bool {
+// Holders are the clusters that have an entry of the application, sorted.
+func (b *Book) Holders(key Key) []string {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return len(b.byKey[key]) > 0
+	return slices.Sorted(maps.Keys(b.byKey[key]))
 }
 
 // Root is the cluster's whole desired state.

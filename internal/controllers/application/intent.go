@@ -105,8 +105,42 @@ func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		r.enterHeld(app)
 		return ctrl.Result{}, err
 	}
+	// A cluster that is new is recorded before it hears of the application: a
+	// hub that dies in between must know later who may have it.
+	if widens(plan, app) {
+		if err := r.record(ctx, app, plan, admitted); err != nil {
+			r.enterHeld(app)
+			return ctrl.Result{}, err
+		}
+		r.enter(req.NamespacedName, plan.Entries)
+		return ctrl.Result{}, nil
+	}
 	r.enter(req.NamespacedName, plan.Entries)
 	return ctrl.Result{}, r.record(ctx, app, plan, admitted)
+}
+
+func widens(plan assign.Plan, app *v1alpha1.Application) bool {
+	return slices.ContainsFunc(plan.Clusters, func(c string) bool { return !slices.Contains(app.Status.Clusters, c) })
+}
+
+// remembered is app with what the Book knows beside what is recorded: the cache
+// may be behind this hub's own last write.
+func (r *Intent) remembered(app *v1alpha1.Application) *v1alpha1.Application {
+	key := desired.Key{Project: app.Namespace, Application: app.Name}
+	app = app.DeepCopy()
+	s := &app.Status
+	for _, cluster := range r.Book.Holders(key) {
+		if slices.Contains(s.Clusters, cluster) || slices.Contains(s.Withdrawing, cluster) {
+			continue
+		}
+		if e, _, _ := r.Book.Get(cluster, key); e.Withdrawn {
+			s.Withdrawing = append(s.Withdrawing, cluster)
+		} else {
+			s.Clusters = append(s.Clusters, cluster)
+		}
+	}
+	slices.Sort(s.Clusters)
+	return app
 }
 
 // plan decides, and guards what must not be deleted before it is withdrawn.
@@ -128,14 +162,14 @@ func (r *Intent) enter(name types.NamespacedName, entries map[string]desired.Ent
 // was entered for the application yet: one whose intent cannot be computed
 // must not keep the Book, and with it the fleet, waiting.
 func (r *Intent) enterHeld(app *v1alpha1.Application) {
-	if !r.Book.Has(desired.Key{Project: app.Namespace, Application: app.Name}) {
+	if len(r.Book.Holders(desired.Key{Project: app.Namespace, Application: app.Name})) == 0 {
 		r.enter(client.ObjectKeyFromObject(app), assign.HoldAll(app))
 	}
 }
 
 // gather makes the content durable and reads everything the plan needs.
 func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application) (assign.State, depot.Content, error) {
-	s := assign.State{App: app}
+	s := assign.State{App: r.remembered(app)}
 	project := &v1alpha1.Project{}
 	switch err := r.Client.Get(ctx, types.NamespacedName{Name: app.Namespace}, project); {
 	case err == nil:
