@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -59,14 +60,22 @@ func (c canaries) check(t *testing.T, where string, data []byte) {
 // is no secret is found there, so the search is able to find.
 func (c canaries) checkFiles(t *testing.T, dir string) {
 	t.Helper()
+	unpack, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unpack.Close()
 	var open [2]bool
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		data, err := os.ReadFile(path)
+		if err == nil && filepath.Ext(path) == ".zst" {
+			data, err = unpack.DecodeAll(data, nil)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("read %s: %w", path, err)
 		}
 		for i, word := range []string{"application-in-the-store", "value-in-the-content"} {
 			open[i] = open[i] || bytes.Contains(data, []byte(word))

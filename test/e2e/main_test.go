@@ -159,15 +159,6 @@ func problem(s report.State, reason string) (report.Problem, bool) {
 	return s.Problems[i], true
 }
 
-func write(t *testing.T, name, data string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // logSays waits until the words stand in a log, after the first `from` bytes.
 func logSays(t *testing.T, path string, from int64, words string) {
 	t.Helper()

@@ -61,3 +61,32 @@ func TestStatusOfAKilledClusterShowsItsAgeWhatItAffectsAndNoFalseHealth(t *testi
 	back()
 	app.Settles(2)
 }
+
+func TestAFrozenAgentIsStaleAndDelaysNobody(t *testing.T) {
+	f := fleet(t)
+	f.Project("frozen")
+	app := f.Deploy("frozen", "web", configMap("web", "1"), "--to", "stage=production")
+	app.Settles(2)
+	b := f.Member("b")
+	b.Agent.Freeze()
+	thawed := false
+	thaw := func() {
+		if !thawed {
+			b.Agent.Thaw()
+		}
+		thawed = true
+	}
+	defer thaw()
+	app.On("b", "is not believed any more", func(s fleetapi.ClusterState) bool {
+		return s.Connection != v1alpha1.Connected && s.State.Health == report.HealthUnknown
+	})
+	f.Deploy("frozen", "web", configMap("web", "2"))
+	becomes(t, f.Member("a"), "frozen", "web", "2")
+	becomes(t, b, "frozen", "web", "1")
+	if r := f.Hub.CLI("diff", "app/web", "-p", "frozen"); r.Code != 3 || !has(r.Stderr, "b") {
+		t.Errorf("a partial answer: %s", r)
+	}
+	thaw()
+	app.Settles(2)
+	becomes(t, b, "frozen", "web", "2")
+}
