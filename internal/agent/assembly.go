@@ -40,12 +40,16 @@ func (p *assembly) begin(missing []desired.Digest) []desired.Digest {
 	return ask
 }
 
+// errUnasked is content that the agent does not wait for, such as the rest of
+// one that failed already.
+var errUnasked = errors.New("the hub sends what was not asked for")
+
 // add takes one piece and returns the content when it is whole and true.
 func (p *assembly) add(c *wire.Content) (*assembled, error) {
 	a := p.pending[c.Digest]
 	switch {
 	case a == nil:
-		return nil, errors.New("the hub sends what was not asked for")
+		return nil, errUnasked
 	case c.Missing != "":
 		delete(p.pending, c.Digest)
 		return nil, fmt.Errorf("the hub cannot deliver it: %s", c.Missing)

@@ -135,7 +135,11 @@ func (s *session) take(c *wire.Content) {
 	if err == nil && done != nil {
 		err = memory.keep(done)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errUnasked):
+		// Not remembered: a hub could fill the agent's memory with digests.
+		s.agent.Log.Debug("content was dropped", "digest", c.Digest.Short(), "err", err)
+	case err != nil:
 		s.agent.Log.Warn("content cannot be used", "digest", c.Digest.Short(), "err", err)
 		memory.failed(c.Digest, err)
 	}
