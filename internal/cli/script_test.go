@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,8 +15,20 @@ import (
 	"atoll.dev/atoll/internal/testfleet"
 )
 
+// tests ends the hub that they shared.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	code := t.M.Run()
+	if err := testfleet.EndShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"atoll": func() { os.Exit(cli.Main(context.Background(), cli.System(), os.Args[1:])) },
 	})
 }
