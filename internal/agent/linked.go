@@ -27,7 +27,7 @@ func (a *agent) stayLinked(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		if err := a.trust.RenewLoop(ctx); err != nil && ctx.Err() == nil {
+		if err := a.trust.RenewLoop(ctx); ctx.Err() == nil {
 			a.Log.Error("the agent's certificate is not renewed any more", "err", err)
 		}
 	})

@@ -277,8 +277,6 @@ func (a *agent) ends(what string) {
 	}
 }
 
-func isHeartbeat(m wire.Message) bool { return m.Heartbeat != nil }
-
 func key(app string) desired.Key { return desired.Key{Project: "demo", Application: app} }
 
 func entry(app string, generation int64) desired.Entry {
