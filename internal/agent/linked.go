@@ -16,7 +16,14 @@ import (
 // that a fleet does not return to a restarted hub at once.
 const (
 	firstWait = 200 * time.Millisecond
-	lastWait  = 30 * time.Second
+	// lastWait bounds how long a hub waits for its fleet after a long outage.
+	lastWait = 10 * time.Second
+	// refusedWait is the rest after a refusal that no waiting mends.
+	refusedWait = 30 * time.Second
+	// settled is how long a link must have lasted for the next dial to come
+	// soon: two agents with one identity, each of which ends the other's link,
+	// must not do so all the time.
+	settled = time.Second
 )
 
 // stayLinked joins, then keeps a link open until ctx ends.
@@ -33,12 +40,11 @@ func (a *agent) stayLinked(ctx context.Context) error {
 	})
 	wait := firstWait
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := a.linkOnce(ctx)
+		lasted, err := a.linkOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if time.Since(began) > lastWait {
+		if lasted > settled {
 			wait = firstWait
 		}
 		pause := a.pauseAfter(err, wait)
@@ -75,28 +81,30 @@ func (a *agent) pauseAfter(err error, wait time.Duration) time.Duration {
 	if refused.RetryAfterMillis > 0 {
 		return time.Duration(refused.RetryAfterMillis) * time.Millisecond
 	}
-	return lastWait
+	return refusedWait
 }
 
 type refusedError struct{ wire.Refusal }
 
 func (r *refusedError) Error() string { return r.Reason + ": " + r.Message }
 
-// linkOnce keeps one link until it ends.
-func (a *agent) linkOnce(ctx context.Context) error {
+// linkOnce keeps one link until it ends, and returns how long the hub had it.
+func (a *agent) linkOnce(ctx context.Context) (lasted time.Duration, err error) {
 	s, err := link.Dial(ctx, link.DialConfig{
 		Address:              a.Bootstrap.Address,
 		Roots:                a.trust.Roots,
 		GetClientCertificate: a.trust.GetClientCertificate,
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer s.Close(nil)
 	session := newSession(a, s)
 	if err := session.open(ctx); err != nil {
-		return err
+		return 0, err
 	}
+	began := time.Now()
 	a.Log.Info("linked to the hub", "hub", a.Bootstrap.Address, "term", session.stamp.Term)
-	return session.run(ctx)
+	err = session.run(ctx)
+	return time.Since(began), err
 }
