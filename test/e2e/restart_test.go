@@ -118,12 +118,27 @@ func TestAHubThatRestartsReappliesNothingAndRestartsNoWorkload(t *testing.T) {
 	}
 }
 
+// connected waits until the hub has heard of the clusters in its term.
+func connected(t *testing.T, f *testfleet.Fleet, clusters ...string) {
+	t.Helper()
+	for _, name := range clusters {
+		eventually(t, name+" is connected", func(ctx context.Context) error {
+			r, err := f.Hub.Fleet().Report(ctx, name)
+			if err == nil && r.Connection != v1alpha1.Connected {
+				err = fmt.Errorf("it is %s", r.Connection)
+			}
+			return err
+		})
+	}
+}
+
 func TestAHubKilledBetweenAnyTwoWritesReachesTheSameEnd(t *testing.T) {
 	f := fleet(t)
 	f.Project("killed")
 	const objects = 12
 	delivered := map[string]int{}
 	for round := range 10 {
+		connected(t, f, "a", "b")
 		done := make(chan testfleet.Result, 1)
 		manifests := configMaps(0, objects, fmt.Sprint(round))
 		go func() {

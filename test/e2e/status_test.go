@@ -2,9 +2,12 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	fleetapi "atoll.dev/atoll/internal/fleet"
@@ -27,6 +30,15 @@ func TestStatusOfAKilledClusterShowsItsAgeWhatItAffectsAndNoFalseHealth(t *testi
 		b.Agent.Start()
 	}
 	defer back()
+	// Its last word goes into the hub's store when the link has ended.
+	eventually(t, "the hub stores that b is gone", func(ctx context.Context) error {
+		c := &v1alpha1.Cluster{}
+		err := f.Hub.Client().Get(ctx, client.ObjectKey{Name: "b"}, c)
+		if err == nil && c.Status.Connection.State != v1alpha1.Disconnected {
+			err = fmt.Errorf("it is %s", c.Status.Connection.State)
+		}
+		return err
+	})
 	check := func() {
 		t.Helper()
 		app.Eventually("unknown on b", func(a *v1alpha1.Application) bool {
