@@ -11,27 +11,29 @@ import (
 )
 
 func newEvents(c *console) *cobra.Command {
-	a := aboutApp{}
+	a, all := aboutApp{}, false
 	cmd := &cobra.Command{
 		Use:   "events app/NAME",
 		Short: "What happened to an application, on the hub and on its clusters",
 		Long: `Show what happened to an application, newest last: the hub's own events and those
-of its objects on the clusters. Clusters that do not answer are named on stderr,
+of its objects on the clusters. What clusters do all day, such as scheduling a pod,
+is left out unless --all is given. Clusters that do not answer are named on stderr,
 and the exit code is then 3.`,
 		Example: `  atoll events app/shop
-  atoll events app/shop -C us-east-1
+  atoll events app/shop -C us-east-1 --all
   atoll events app/shop -o json`,
 		Args:              takes(1, "an application: app/NAME"),
 		ValidArgsFunction: c.completeRefs(applicationKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.events(cmd.Context(), args[0], a)
+			return c.events(cmd.Context(), args[0], a, all)
 		},
 	}
 	a.addFlags(c, cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "show the routine events of clusters too")
 	return cmd
 }
 
-func (c *console) events(ctx context.Context, arg string, a aboutApp) error {
+func (c *console) events(ctx context.Context, arg string, a aboutApp, all bool) error {
 	h, app, err := c.open(ctx, arg, a)
 	if err != nil {
 		return err
@@ -42,6 +44,10 @@ func (c *console) events(ctx context.Context, arg string, a aboutApp) error {
 	}
 	if a.cluster != "" {
 		events = eventsOf(events, a.cluster)
+	}
+	hidden := 0
+	if !all {
+		events, hidden = notable(events)
 	}
 	switch {
 	case a.output != "text":
@@ -54,7 +60,23 @@ func (c *console) events(ctx context.Context, arg string, a aboutApp) error {
 	if err != nil {
 		return err
 	}
+	if hidden > 0 {
+		c.say("%s of clusters left out; --all shows them.", count(hidden, "routine event"))
+	}
 	return c.silent(events.Silent)
+}
+
+// notable leaves out what clusters do all day.
+func notable(all *fleet.ApplicationEvents) (kept *fleet.ApplicationEvents, hidden int) {
+	kept = &fleet.ApplicationEvents{Silent: all.Silent}
+	for _, e := range all.Events {
+		if e.Cluster != "" && e.Type == "Normal" {
+			hidden++
+			continue
+		}
+		kept.Events = append(kept.Events, e)
+	}
+	return kept, hidden
 }
 
 // eventsOf keeps one cluster's.
