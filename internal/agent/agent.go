@@ -89,7 +89,9 @@ func instance() string {
 // prepare opens everything that does not need the hub.
 func (a *agent) prepare(ctx context.Context) error {
 	var err error
-	if a.member, err = kubernetes.NewForConfig(a.Config); err != nil {
+	own := rest.CopyConfig(a.Config)
+	own.QPS, own.Burst = 50, 100 // the client's default of 5 a second would hold the local store up
+	if a.member, err = kubernetes.NewForConfig(own); err != nil {
 		return fmt.Errorf("connect to the member: %w", err)
 	}
 	if err := a.identify(ctx); err != nil {

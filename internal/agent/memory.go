@@ -46,7 +46,10 @@ type memory struct {
 	announced desired.Root
 	digest    desired.Digest // of announced
 	verdict   verdict
-	saveErr   error
+	// kept is the root in the local store; what it is made of stays here until
+	// a later one is stored whole.
+	kept    desired.Root
+	saveErr error
 
 	dirty   chan struct{}
 	changed chan struct{}
@@ -81,7 +84,7 @@ func (m *memory) load(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stamp = snapshot.Seen
-	m.verdict.Effective = snapshot.Root
+	m.verdict.Effective, m.kept = snapshot.Root, snapshot.Root
 	m.announced, m.digest = snapshot.Root, snapshot.Root.Digest()
 	if m.told() {
 		m.enforce()
@@ -125,10 +128,15 @@ func (m *memory) obey(from wire.Stamp, accepted string) {
 	if m.verdict.Follow {
 		m.stamp = wire.Stamp{Incarnation: from.Incarnation, Term: from.Term}
 	}
-	m.contents.retain(m.announced.Contents(), m.verdict.Effective.Contents())
+	m.retain()
 	m.enforce()
 	notify(m.dirty)
 	notify(m.changed)
+}
+
+// retain drops the contents that no root needs any more; m.mu is held.
+func (m *memory) retain() {
+	m.contents.retain(m.announced.Contents(), m.verdict.Effective.Contents(), m.kept.Contents())
 }
 
 // confirm hears from a hub whose root is held already. A person's word that

@@ -146,6 +146,59 @@ func TestWhatWasAnnouncedIsEnforcedSavedAndLoaded(t *testing.T) {
 	}
 }
 
+func TestUntilItsContentHasArrivedAnApplicationIsStoredAsItWas(t *testing.T) {
+	s := &shelf{}
+	m, _ := remembering(t, s)
+	was, data := bundleOf(t, configMap)
+	before := rootOf(t, desired.Entry{Key: key("a"), UID: "u", Generation: 1, Content: was})
+	if err := m.announce(desired.Whole(before), first, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.keep(&assembled{digest: was, data: data}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	is, changed := bundleOf(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: other}}`)
+	after := rootOf(t, desired.Entry{Key: key("a"), UID: "u", Generation: 2, Content: is})
+
+	s.full = errors.New("no room")
+	if err := m.announce(desired.Whole(after), first, ""); err != nil {
+		t.Fatal(err)
+	}
+	if m.save(t.Context()) == nil {
+		t.Fatal("the full store took it")
+	}
+	s.full = nil
+	if err := m.save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again, restarted := remembering(t, s)
+	if restarted.enforced().Digest() != before.Digest() || len(again.missing()) != 0 {
+		t.Errorf("restarted without its hub, it enforces %v and lacks %v", restarted.enforced(), again.missing())
+	}
+	if st := m.states()[key("a")]; len(st.Problems) == 0 || st.Problems[0].Reason != "StoreFull" {
+		t.Errorf("it says that all is stored: %+v", st)
+	}
+
+	if err := m.keep(&assembled{digest: is, data: changed}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, restarted := remembering(t, s); restarted.enforced().Digest() != after.Digest() {
+		t.Error("what has arrived is not stored")
+	}
+	if st := m.states()[key("a")]; len(st.Problems) != 0 {
+		t.Errorf("it still has a problem: %+v", st.Problems)
+	}
+	if len(m.contents.missing([]desired.Digest{was})) == 0 {
+		t.Error("content that no root needs is kept")
+	}
+}
+
 func TestAContentWhoseSecretValuesAreLostIsAskedForAgain(t *testing.T) {
 	m, _ := remembering(t, &shelf{})
 	digest, data := bundleOf(t, `{apiVersion: v1, kind: Secret, metadata: {name: x}, stringData: {password: hunter2}}`)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/localstore"
 )
 
@@ -61,21 +62,50 @@ func (m *memory) save(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	m.mu.Lock()
-	snapshot := localstore.Snapshot{Seen: m.stamp, Root: m.verdict.Effective}
+	snapshot, whole := m.durable()
 	m.mu.Unlock()
-	snapshot.Contents, snapshot.Values = m.contents.copies()
 	err := m.store.Save(ctx, snapshot)
 	m.mu.Lock()
 	before := m.saveErr
-	m.saveErr = err
+	switch {
+	case err != nil:
+		m.saveErr = err
+	case whole:
+		m.saveErr = nil
+		fallthrough
+	default:
+		m.kept = snapshot.Root
+		m.retain()
+	}
+	after := m.saveErr
 	m.mu.Unlock()
 	if err != nil {
 		m.log.Error("what the hub asked for cannot be stored; it is enforced until the agent restarts", "err", err)
 	}
-	if (err == nil) != (before == nil) {
+	if (after == nil) != (before == nil) {
 		notify(m.changed)
 	}
 	return err
+}
+
+// durable is what to store now, and whether it is all that is enforced. An
+// entry whose content is still on its way is stored as it was before: an agent
+// that restarts without its hub then enforces that, and not nothing. m.mu is held.
+func (m *memory) durable() (s localstore.Snapshot, whole bool) {
+	s.Seen, whole = m.stamp, true
+	s.Contents, s.Values = m.contents.copies()
+	entries := make([]desired.Entry, 0, len(m.verdict.Effective.Entries))
+	for _, e := range m.verdict.Effective.Entries {
+		if e.Content != "" && !e.Withdrawn && len(m.contents.missing([]desired.Digest{e.Content})) > 0 {
+			whole = false
+			if old, ok := m.kept.Get(e.Key); ok && old.UID == e.UID {
+				e = old
+			}
+		}
+		entries = append(entries, e)
+	}
+	s.Root, _ = desired.NewRoot(entries) // the keys of a root, each once
+	return s, whole
 }
 
 // sweep removes what an agent killed in mid-save left behind, and writes again

@@ -181,6 +181,11 @@ func TestAFullLocalStoreIsVisibleAndEnforcementGoesOn(t *testing.T) {
 	})
 	// What was stored late is there for an agent that starts without its hub.
 	f.Hub.Kill()
+	t.Cleanup(func() {
+		if t.Failed() {
+			f.Hub.Start() // the tests after this one share it
+		}
+	})
 	m.Agent.Kill()
 	deleteIn(t, m, &corev1.ConfigMap{ObjectMeta: named("full", "more")})
 	m.Agent.Start()
