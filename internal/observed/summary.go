@@ -91,8 +91,7 @@ func Summarise(members []Member) Summary {
 		if s.AsOf.IsZero() || m.Reported.Before(s.AsOf) {
 			s.AsOf = m.Reported
 		}
-		countSync(&s.Counts, m.Sync())
-		countHealth(&s.Counts, m.Health())
+		Count(&s.Counts, m.Sync(), m.Health())
 		if m.Sync() != report.InSync || m.Health() != report.HealthHealthy {
 			bad = append(bad, m)
 		}
@@ -144,6 +143,12 @@ func (m Member) Why() string {
 	default:
 		return m.State.Message
 	}
+}
+
+// Count adds one cluster's two axes.
+func Count(c *v1alpha1.Counts, s report.Sync, h report.Health) {
+	countSync(c, s)
+	countHealth(c, h)
 }
 
 func countSync(c *v1alpha1.Counts, s report.Sync) {

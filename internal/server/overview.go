@@ -14,6 +14,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -135,28 +136,7 @@ func count(c *v1alpha1.Counts, st fleet.ClusterState) {
 		c.Unknown++
 		return
 	}
-	switch st.State.Sync {
-	case report.InSync:
-		c.InSync++
-	case report.Drifted:
-		c.Drifted++
-	case report.Held:
-		c.Held++
-	case report.Failed:
-		c.Failed++
-	default:
-		c.Progressing++
-	}
-	switch st.State.Health {
-	case report.HealthHealthy:
-		c.Healthy++
-	case report.HealthProgressing:
-		c.HealthProgressing++
-	case report.HealthDegraded:
-		c.Degraded++
-	default:
-		c.Unknown++
-	}
+	observed.Count(c, st.State.Sync, st.State.Health)
 }
 
 // attend adds what a person should see. A cluster that is down is one row in
