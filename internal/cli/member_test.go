@@ -1,7 +1,6 @@
 package cli_test
 
 import (
-	"os/exec"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -11,9 +10,6 @@ import (
 
 // TestMember is what only a delivery to a real cluster shows.
 func TestMember(t *testing.T) {
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		t.Skip("kubectl is not installed; it changes things in the member behind the hub's back")
-	}
 	fleet := testfleet.Start(t, testfleet.Options{Clusters: []testfleet.Cluster{testfleet.Named("member")}})
 	runScripts(t, "testdata/member", func(env *testscript.Env) error {
 		env.Setenv("ATOLL_KUBECONFIG", fleet.Hub.Kubeconfig())

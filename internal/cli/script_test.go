@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"atoll.dev/atoll/internal/cli"
+	"atoll.dev/atoll/internal/kubectl"
 	"atoll.dev/atoll/internal/testfleet"
 )
 
@@ -29,7 +30,9 @@ func (t tests) Run() int {
 
 func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){
-		"atoll": func() { os.Exit(cli.Main(context.Background(), cli.System(), os.Args[1:])) },
+		"atoll": func() {
+			os.Exit(cli.Main(context.Background(), cli.System(), os.Args[1:], kubectl.Command(os.Stdin, os.Stdout, os.Stderr)))
+		},
 	})
 }
 
