@@ -106,16 +106,15 @@ func (f *Fleet) ensure(spec ClusterSpec) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := freeIndex(states)
-	if err != nil {
-		return nil, err
-	}
 	ports, err := choosePorts(portsTaken(states))
 	if err != nil {
 		return nil, err
 	}
-	c = f.cluster(State{Spec: spec.complete(), Index: index, Ports: ports, Created: time.Now().UTC()})
-	if err := c.layOut(); err != nil {
+	err = machineRanges().claim(filepath.Join(f.dir, spec.Name), func(index int) error {
+		c = f.cluster(State{Spec: spec.complete(), Index: index, Ports: ports, Created: time.Now().UTC()})
+		return c.layOut()
+	})
+	if err != nil {
 		return nil, fmt.Errorf("lay out cluster %s: %w", spec.Name, err)
 	}
 	return c, nil

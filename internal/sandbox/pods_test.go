@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"atoll.dev/atoll/internal/sandbox"
 )
 
 func TestDeploymentBecomesReadyWithUniqueAddresses(t *testing.T) {
@@ -41,7 +43,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	cidr, seen := netip.MustParsePrefix("10.16.0.0/16"), map[string]string{}
+	cidr, seen := netip.MustParsePrefix(sandbox.Shared(t, "us-east-1").State().PodCIDR()), map[string]string{}
 	for _, pod := range pods.Items {
 		ip := pod.Status.PodIP
 		if other := seen[ip]; other != "" && ip != "" {

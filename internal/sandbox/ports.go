@@ -52,17 +52,3 @@ func portsTaken(states []State) map[int]bool {
 	}
 	return taken
 }
-
-// freeIndex is the lowest index that no cluster has.
-func freeIndex(states []State) (int, error) {
-	used := map[int]bool{}
-	for _, s := range states {
-		used[s.Index] = true
-	}
-	for i := range maxClusters {
-		if !used[i] {
-			return i, nil
-		}
-	}
-	return 0, fmt.Errorf("a sandbox holds at most %d clusters", maxClusters)
-}

@@ -13,14 +13,15 @@ import (
 )
 
 // maxClusters is bounded by the second byte of the address ranges: pods take
-// 10.16 to 10.127, services 10.128 to 10.239, nodes 127.16 to 127.127.
+// 10.16 to 10.127, services 10.128 to 10.239, and what listens on this
+// machine 127.16 to 127.127.
 const maxClusters = 112
 
 // State is what is recorded of one cluster, in its state.json. The simulated
 // kubelets read it too.
 type State struct {
 	Spec ClusterSpec `json:"spec"`
-	// Index is unique in a fleet; the address ranges derive from it.
+	// Index is unique on a machine; the address ranges derive from it.
 	Index     int                `json:"index"`
 	Ports     Ports              `json:"ports"`
 	Created   time.Time          `json:"created"`
@@ -35,8 +36,17 @@ type Ports struct {
 	Kubelet   int `json:"kubelet"`
 }
 
-// PodCIDR is the range that pod addresses come from.
-func (s State) PodCIDR() string { return fmt.Sprintf("10.%d.0.0/16", 16+s.Index) }
+// PodCIDR is the range that pod addresses come from. A pod at 10.a.b.c is
+// listened for at 127.a.b.c, so the range is clear of those of nodes and load
+// balancers in all but its first byte.
+func (s State) PodCIDR() string { return fmt.Sprintf("10.%d.128.0/17", 16+s.Index) }
+
+// LoadBalancerCIDR is the loopback range that load balancers listen in.
+func (s State) LoadBalancerCIDR() string { return fmt.Sprintf("127.%d.64.0/18", 16+s.Index) }
+
+// LoopbackCIDR is where everything of the cluster that carries traffic
+// listens: nodes in its first quarter, then load balancers, then pods.
+func (s State) LoopbackCIDR() string { return fmt.Sprintf("127.%d.0.0/16", 16+s.Index) }
 
 // ServiceCIDR is the range that cluster IPs come from.
 func (s State) ServiceCIDR() string { return fmt.Sprintf("10.%d.0.0/16", 128+s.Index) }
