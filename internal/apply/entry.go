@@ -25,8 +25,9 @@ type entry struct {
 	objects map[ID]*object
 	// waiting are objects that another application owns; unmapped those whose
 	// kind is not served.
-	waiting  map[ID]report.ObjectRef
-	unmapped map[ID]report.ObjectRef
+	waiting       map[ID]report.ObjectRef
+	unmapped      map[ID]report.ObjectRef
+	unmappedSince time.Time
 	// left counts the objects of each phase that were not attempted yet.
 	left [2]int
 
@@ -77,6 +78,7 @@ func (e *Engine) enter(want desired.Entry) *entry {
 func (en *entry) renew(want desired.Entry, digest desired.Digest) {
 	en.want, en.digest = want, digest
 	en.prepared, en.attempts = false, 0
+	en.unmappedSince = time.Time{}
 	en.stale = true
 }
 

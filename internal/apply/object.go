@@ -8,6 +8,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/content"
+	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/drift"
 	"atoll.dev/atoll/internal/report"
 )
@@ -60,11 +61,14 @@ type object struct {
 	deleting  bool // and accepted by the API server
 	failures  int
 	problem   *report.Problem
-	transient bool
 	notBefore time.Time
-	fights    int // corrections in a row
-	fightFrom time.Time
-	calmUntil time.Time // no correction before, because somebody fights it
+	// troubled is when the first failure in a row happened, of the intent
+	// that was troubledBy.
+	troubled   time.Time
+	troubledBy desired.Digest
+	fights     int // corrections in a row
+	fightFrom  time.Time
+	calmUntil  time.Time // no correction before, because somebody fights it
 }
 
 // sighting is one live state of an object, from a watch or a response.
@@ -155,5 +159,9 @@ func hashPaths(paths drift.Paths) uint64 {
 
 // succeed forgets failures.
 func (o *object) succeed() {
-	o.problem, o.transient, o.failures, o.notBefore = nil, false, 0, time.Time{}
+	o.tryAnew()
+	o.troubled = time.Time{}
 }
+
+// tryAnew makes another attempt due, which proves nothing yet.
+func (o *object) tryAnew() { o.problem, o.failures, o.notBefore = nil, 0, time.Time{} }

@@ -91,7 +91,8 @@ func compileRules(p desired.Policy) (entryRules, error) {
 // take swaps a rendering in and queues what it needs; e.mu is held.
 func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	en.prepared, en.taken, en.rules, en.heldWhy = true, en.digest, rules, ""
-	en.waiting, en.unmapped, en.left = map[ID]report.ObjectRef{}, r.unmapped, [2]int{}
+	en.waiting, en.left = map[ID]report.ObjectRef{}, [2]int{}
+	e.unmap(en, r.unmapped)
 	wanted := map[ID]bool{}
 	for i := range r.objects {
 		item := &r.objects[i]
@@ -138,7 +139,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	o.exact = en.rules.exact.For(o.id.GroupKind(), o.id.Name)
 	o.blocked = e.member.limits.refuses(o.id)
 	o.remove, o.deleting, o.attempted = false, false, false
-	o.succeed()
+	o.tryAnew()
 	e.repause(o)
 	e.watchKind(item.kind, o.id.Namespace, en.rules.health.has(o.id.GroupKind()))
 	return true
@@ -182,6 +183,17 @@ func (e *Engine) attempted(o *object) {
 		e.queue.Add(task{entry: en.want.Key}, ordinary)
 	}
 	e.release(en)
+}
+
+// unmap keeps what no kind was found for, and since when.
+func (e *Engine) unmap(en *entry, refs map[ID]report.ObjectRef) {
+	en.unmapped = refs
+	switch {
+	case len(refs) == 0:
+		en.unmappedSince = time.Time{}
+	case en.unmappedSince.IsZero():
+		en.unmappedSince = e.clock()
+	}
 }
 
 // awaitKinds tries again when a definition appears, and from time to time.

@@ -48,6 +48,7 @@ type tally struct {
 	unwell           string
 	degraded         bool // unwell speaks of a degraded object
 	ignoredPause     string
+	awaited          string // what may still settle by itself
 }
 
 // note keeps one sentence on what is unwell: of the worst the first.
@@ -55,6 +56,13 @@ func (t *tally) note(degraded bool, sentence string) {
 	switch {
 	case t.unwell == "", degraded && !t.degraded, degraded == t.degraded && sentence < t.unwell:
 		t.unwell, t.degraded = sentence, degraded
+	}
+}
+
+// await keeps one problem that may pass, of the first object.
+func (t *tally) await(p *report.Problem) {
+	if s := fmt.Sprintf("%s: %s: %s", p.Object, p.Reason, p.Message); t.awaited == "" || s < t.awaited {
+		t.awaited = s
 	}
 }
 
@@ -77,7 +85,7 @@ func (e *Engine) summarize(en *entry, now time.Time) report.State {
 	if en.taken != en.digest {
 		s.Applied, s.Ready, s.Assumed = 0, 0, 0 // that was another digest
 	}
-	e.countRest(en, &s, &t)
+	e.countRest(en, &s, &t, now)
 	t.sort()
 	t.problems = append(slices.Clone(en.problems), t.problems...)
 	t.failed = t.failed || en.refused
@@ -86,7 +94,7 @@ func (e *Engine) summarize(en *entry, now time.Time) report.State {
 }
 
 // countRest adds what the entry wants and does not have, and what it holds back.
-func (e *Engine) countRest(en *entry, s *report.State, t *tally) {
+func (e *Engine) countRest(en *entry, s *report.State, t *tally, now time.Time) {
 	for id, ref := range en.waiting {
 		s.Objects++
 		t.held = true
@@ -102,9 +110,14 @@ func (e *Engine) countRest(en *entry, s *report.State, t *tally) {
 	for _, ref := range en.unmapped {
 		s.Objects++
 		t.pending = true
-		if en.prepared && en.left[0] == 0 {
+		p := report.Problem{Object: ref, Reason: "NoKind", Message: "the member does not serve this kind; it is applied as soon as its definition arrives"}
+		switch {
+		case !en.prepared || en.left[0] > 0:
+		case settling(en.unmappedSince, now):
+			t.await(&p)
+		default:
 			t.failed = true
-			t.problems = append(t.problems, report.Problem{Object: ref, Reason: "NoKind", Message: "the member does not serve this kind; it is applied as soon as its definition arrives"})
+			t.problems = append(t.problems, p)
 		}
 	}
 	if en.heldWhy != "" {
@@ -123,9 +136,8 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		if o.remove {
 			t.removing++
 		}
-		if o.remove && o.problem != nil {
-			t.problems = append(t.problems, *o.problem)
-			t.failed = true
+		if o.remove {
+			e.countTrouble(t, o, now)
 		}
 		return
 	}
@@ -135,10 +147,7 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Forbidden", Message: clip(o.blocked)})
 		return
 	}
-	if o.problem != nil && (!o.transient || o.failures > 3) {
-		t.failed = true
-		t.problems = append(t.problems, *o.problem)
-	}
+	e.countTrouble(t, o, now)
 	e.countDrift(t, o, now)
 	switch {
 	case o.applied():
@@ -160,6 +169,18 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 	t.note(h.health == report.HealthDegraded, fmt.Sprintf("%s: %s", o.id, cmp.Or(h.message, "nothing is known of it yet")))
 	if h.health == report.HealthDegraded {
 		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(h.message)})
+	}
+}
+
+// countTrouble adds what keeps an object from being as it should.
+func (e *Engine) countTrouble(t *tally, o *object, now time.Time) {
+	switch {
+	case o.problem == nil:
+	case o.fails(now):
+		t.failed = true
+		t.problems = append(t.problems, *o.problem)
+	default:
+		t.await(o.problem)
 	}
 }
 
@@ -247,6 +268,8 @@ func sentence(en *entry, s report.State, t tally) string {
 		return fmt.Sprintf("%d fields changed by others", len(t.drift))
 	case t.removing > 0:
 		return fmt.Sprintf("deleting %d objects", t.removing)
+	case s.Sync == report.Progressing && t.awaited != "":
+		return fmt.Sprintf("%d of %d objects applied; trying again: %s", s.Applied, s.Objects, t.awaited)
 	case s.Sync == report.Progressing:
 		return fmt.Sprintf("%d of %d objects applied", s.Applied, s.Objects)
 	case t.unwell != "":

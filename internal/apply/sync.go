@@ -220,21 +220,21 @@ func (e *Engine) contest(o *object) {
 
 // fail keeps the problem and decides when to try again.
 func (e *Engine) fail(o *object, out outcome) {
-	o.problem, o.transient = out.problem, out.problem == nil
-	first, most := 100*time.Millisecond, 30*time.Second
-	if out.problem == nil {
+	o.problem = out.problem
+	if o.problem == nil {
 		o.problem = &report.Problem{Object: o.ref, Reason: "ApplyFailed", Message: clip(out.err.Error())}
-	} else {
-		switch out.problem.Reason {
-		case "Forbidden", "NoKind":
-			first, most = 100*time.Millisecond, time.Minute
-		case "Conflict", "Invalid", "TooLarge":
-			first, most = 15*time.Second, 5*time.Minute
-		}
+	}
+	first, most := 50*time.Millisecond, time.Minute
+	if definite(o.problem.Reason) {
+		first, most = 15*time.Second, 5*time.Minute
 	}
 	wait := backoff(o.failures, first, most)
 	o.failures++
-	o.notBefore = e.clock().Add(wait)
+	now := e.clock()
+	if o.troubled.IsZero() || o.troubledBy != o.entry.digest {
+		o.troubled, o.troubledBy = now, o.entry.digest
+	}
+	o.notBefore = now.Add(wait)
 	e.queue.AddAfter(task{object: o.id}, ordinary, wait)
 }
 

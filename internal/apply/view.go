@@ -36,7 +36,11 @@ func (e *Engine) View(key desired.Key) ([]View, error) {
 		views = append(views, View{Ref: ref, Sync: report.Held, Health: report.HealthUnknown, Message: "another application owns it"})
 	}
 	for _, ref := range en.unmapped {
-		views = append(views, View{Ref: ref, Sync: report.Failed, Health: report.HealthUnknown, Message: "the member does not serve this kind"})
+		sync := report.Failed
+		if settling(en.unmappedSince, e.clock()) {
+			sync = report.Progressing
+		}
+		views = append(views, View{Ref: ref, Sync: sync, Health: report.HealthUnknown, Message: "the member does not serve this kind"})
 	}
 	return views, nil
 }
@@ -44,7 +48,7 @@ func (e *Engine) View(key desired.Key) ([]View, error) {
 func (e *Engine) viewOf(o *object) View {
 	v := View{Ref: o.ref, UID: o.uid, Sync: report.Progressing, Health: report.HealthUnknown, Message: o.condition().message}
 	switch {
-	case o.problem != nil && !o.transient:
+	case o.fails(e.clock()):
 		v.Sync, v.Message = report.Failed, o.problem.Reason+": "+o.problem.Message
 	case o.blocked != "":
 		v.Sync, v.Message = report.Failed, "Forbidden: "+o.blocked
@@ -56,6 +60,8 @@ func (e *Engine) viewOf(o *object) View {
 		v.Sync = report.Drifted
 	case o.applied():
 		v.Sync = report.InSync
+	case o.problem != nil:
+		v.Message = "trying again: " + o.problem.Reason + ": " + o.problem.Message
 	}
 	if o.applied() {
 		v.Health = o.condition().health
