@@ -34,7 +34,12 @@ GENERATED      := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/crds
 # The Kubernetes version of go.mod, and bin/atoll-sandbox.
 include internal/sandbox/build.mk
 
-STAMP := -s -w -X atoll.dev/atoll/internal/version.Version=$(VERSION)
+# Where the images of this build are pushed; "atoll join" writes it into
+# manifests. Without it they go by their bare names.
+IMAGE_REPOSITORY ?=
+
+STAMP := -s -w -X atoll.dev/atoll/internal/version.Version=$(VERSION) \
+	-X atoll.dev/atoll/internal/version.ImageRepository=$(IMAGE_REPOSITORY)
 
 .PHONY: help
 help: ## list the tasks
