@@ -60,7 +60,11 @@ var admissionPlugins = sets.New(
 type store struct {
 	servers                   []string
 	caFile, certFile, keyFile string
+	prefix                    string
 }
+
+// defaultPrefix is Kubernetes' own.
+const defaultPrefix = "/registry"
 
 // controlPlaneOptions turns ours into Kubernetes' own, checked and complete.
 func controlPlaneOptions(ctx context.Context, o *Options, at store, listener net.Listener) (options.CompletedOptions, error) {
@@ -70,8 +74,8 @@ func controlPlaneOptions(ctx context.Context, o *Options, at store, listener net
 	dir := dataDir(o.DataDir)
 	s := options.NewOptions()
 	setServing(s, dir, listener)
-	setStore(s, dir, at)
-	setAccess(s, dir)
+	setStore(s, o.keys(), at)
+	setAccess(s, dir, o.keys())
 	setAdmission(s, o.Validators)
 	completed, err := s.Complete(ctx, nil, nil)
 	if err != nil {
@@ -96,22 +100,23 @@ func setServing(s *options.Options, dir dataDir, listener net.Listener) {
 	s.Features.EnableProfiling = false
 }
 
-func setStore(s *options.Options, dir dataDir, at store) {
+func setStore(s *options.Options, keys keysDir, at store) {
 	s.Etcd.StorageConfig.Transport.ServerList = at.servers
 	s.Etcd.StorageConfig.Transport.TrustedCAFile = at.caFile
 	s.Etcd.StorageConfig.Transport.CertFile = at.certFile
 	s.Etcd.StorageConfig.Transport.KeyFile = at.keyFile
-	s.Etcd.EncryptionProviderConfigFilepath = dir.secretsKeyFile()
+	s.Etcd.StorageConfig.Prefix = at.prefix
+	s.Etcd.EncryptionProviderConfigFilepath = keys.secretsKeyFile()
 }
 
-func setAccess(s *options.Options, dir dataDir) {
+func setAccess(s *options.Options, dir dataDir, keys keysDir) {
 	s.Authorization.Modes = []string{modes.ModeRBAC}
-	s.Authentication.ClientCert.ClientCA = dir.pki("ca.crt")
+	s.Authentication.ClientCert.ClientCA = keys.authorityFile()
 	s.Authentication.AuthenticationConfigFile = dir.authenticationFile()
 	s.Authentication.ServiceAccounts.Issuers = []string{serviceAccountIssuer}
-	s.Authentication.ServiceAccounts.KeyFiles = []string{dir.serviceAccountsFile()}
+	s.Authentication.ServiceAccounts.KeyFiles = []string{keys.serviceAccountsFile()}
 	s.Authentication.ServiceAccounts.OptionalTokenGetter = tokenOwners
-	s.ServiceAccountSigningKeyFile = dir.serviceAccountsFile()
+	s.ServiceAccountSigningKeyFile = keys.serviceAccountsFile()
 }
 
 func setAdmission(s *options.Options, validators []Validator) {

@@ -1,11 +1,8 @@
 package apiserver
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,11 +19,9 @@ func (d dataDir) path(elements ...string) string {
 	return filepath.Join(append([]string{string(d)}, elements...)...)
 }
 
-func (d dataDir) pki(name string) string      { return d.path("pki", name) }
-func (d dataDir) adminKubeconfig() string     { return d.path("admin.kubeconfig") }
-func (d dataDir) authenticationFile() string  { return d.path("authentication.yaml") }
-func (d dataDir) secretsKeyFile() string      { return d.pki("secrets.key") }
-func (d dataDir) serviceAccountsFile() string { return d.pki("service-accounts.key") }
+func (d dataDir) pki(name string) string     { return d.path("pki", name) }
+func (d dataDir) adminKubeconfig() string    { return d.path("admin.kubeconfig") }
+func (d dataDir) authenticationFile() string { return d.path("authentication.yaml") }
 
 // servingLifetime and adminLifetime are renewed when less than renewBefore is left.
 const (
@@ -79,34 +74,6 @@ func (d dataDir) ensureServingPair(authority *pki.Authority, hosts []string) err
 	return err
 }
 
-// ensureSecretsKey keeps the configuration, with its key, that encrypts
-// Secrets at rest. It is Kubernetes' own format, so keys rotate as its
-// documentation says: add one in front, restart, rewrite the Secrets.
-// It is outside the store: a copy of the store alone gives no Secret away.
-func (d dataDir) ensureSecretsKey() error {
-	if _, err := os.Stat(d.secretsKeyFile()); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	key := make([]byte, 32)
-	if _, err := rand.Read(key); err != nil {
-		return fmt.Errorf("make the key for Secrets: %w", err)
-	}
-	return pki.WriteFile(d.secretsKeyFile(), fmt.Appendf(nil, secretsConfiguration, base64.StdEncoding.EncodeToString(key)))
-}
-
-// identity comes last, so that Secrets written before encryption stay readable.
-const secretsConfiguration = `apiVersion: apiserver.config.k8s.io/v1
-kind: EncryptionConfiguration
-resources:
-- resources: [secrets]
-  providers:
-  - secretbox:
-      keys:
-      - name: key1
-        secret: %s
-  - identity: {}
-`
-
 // authenticationConfiguration lets callers without a credential ask for the
 // server's health and nothing else; everything else answers them 401.
 const authenticationConfiguration = `apiVersion: apiserver.config.k8s.io/v1
@@ -119,16 +86,11 @@ anonymous:
   - path: /healthz
 `
 
-// ensureKeys makes what is missing of the hub's keys and returns its authority.
-func (d dataDir) ensureKeys(hosts []string) (*pki.Authority, error) {
-	authority, err := pki.OpenAuthority(d.path("pki"), "ca", "atoll-hub-ca")
-	if err != nil {
-		return nil, err
-	}
-	return authority, errors.Join(
+// ensureFiles keeps what the API serves with: made from the keys, made again
+// when it is lost.
+func (d dataDir) ensureFiles(authority *pki.Authority, hosts []string) error {
+	return errors.Join(
 		d.ensureServingPair(authority, hosts),
-		pki.EnsureKey(d.serviceAccountsFile()),
-		d.ensureSecretsKey(),
 		pki.WriteFile(d.authenticationFile(), []byte(authenticationConfiguration)),
 	)
 }

@@ -20,11 +20,19 @@ func newKeys(t *testing.T, hosts ...string) (dataDir, *pki.Authority) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { lock.Close() }) //nolint:errcheck // The directory goes with it.
-	authority, err := dir.ensureKeys(hosts)
+	return dir, ensureAll(t, dir, hosts)
+}
+
+func ensureAll(t *testing.T, dir dataDir, hosts []string) *pki.Authority {
+	t.Helper()
+	authority, err := keysDir(dir.path("pki")).ensure()
+	if err == nil {
+		err = dir.ensureFiles(authority, hosts)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir, authority
+	return authority
 }
 
 func TestOnlyTheServingCertificateFollowsTheHosts(t *testing.T) {
@@ -34,9 +42,7 @@ func TestOnlyTheServingCertificateFollowsTheHosts(t *testing.T) {
 	for _, name := range append(kept, "apiserver.crt") {
 		before[name] = readFile(t, dir.pki(name))
 	}
-	if _, err := dir.ensureKeys([]string{"localhost", "hub.example.org"}); err != nil {
-		t.Fatal(err)
-	}
+	ensureAll(t, dir, []string{"localhost", "hub.example.org"})
 	for name, content := range before {
 		if same := readFile(t, dir.pki(name)) == content; same != slices.Contains(kept, name) {
 			t.Errorf("%s: the same is %v", name, same)

@@ -35,6 +35,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv(childEtcd); dir != "" {
+		if err := serveEtcd(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code, err := withHub(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

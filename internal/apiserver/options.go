@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -19,6 +21,11 @@ type Options struct {
 	// DataDir holds the store, the keys and the admin kubeconfig. Only one
 	// process at a time may use it.
 	DataDir string
+	// Keys is the directory of the keys that all hubs of one store share; it may
+	// be read-only once they are made. Default: pki in DataDir.
+	Keys string
+	// Fingerprints are of further keys that all hubs of one store must share.
+	Fingerprints Fingerprints
 	// Listen is the address of the API, host:port; port 0 takes a free one.
 	Listen string
 	// PublicAddresses are further hosts, or host:port, under which clients reach
@@ -48,13 +55,25 @@ type Options struct {
 type ExternalEtcd struct {
 	Servers                   []string
 	CAFile, CertFile, KeyFile string
+	// Prefix is the path below which everything is kept, such as /atoll.
+	Prefix string
 }
 
 func (o *Options) external() bool { return len(o.Etcd.Servers) > 0 }
 
+func (o *Options) keys() keysDir {
+	if o.Keys != "" {
+		return keysDir(o.Keys)
+	}
+	return keysDir(dataDir(o.DataDir).path("pki"))
+}
+
 func (o *Options) validate() error {
 	if o.DataDir == "" {
 		return errors.New("the hub needs a data directory")
+	}
+	if err := o.Etcd.validate(); err != nil {
+		return err
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 		return fmt.Errorf("listen address %q is not host:port: %w", o.Listen, err)
@@ -67,6 +86,22 @@ func (o *Options) validate() error {
 	for path, handler := range o.Handlers {
 		if !strings.HasPrefix(path, "/") || handler == nil {
 			return fmt.Errorf("path %q does not begin with / or has no handler", path)
+		}
+	}
+	return nil
+}
+
+func (e ExternalEtcd) validate() error {
+	if e.Prefix != "" && (!strings.HasPrefix(e.Prefix, "/") || path.Clean(e.Prefix) != e.Prefix || e.Prefix == "/") {
+		return fmt.Errorf("etcd prefix %q is not a path such as /atoll", e.Prefix)
+	}
+	for _, server := range e.Servers {
+		at, err := url.Parse(server)
+		if err != nil || at.Host+at.Path == "" || !slices.Contains([]string{"https", "http", "unix"}, at.Scheme) {
+			return fmt.Errorf("etcd server %q is not of the form https://HOST:PORT", server)
+		}
+		if strings.HasPrefix(e.Servers[0], "https://") != (at.Scheme == "https") {
+			return fmt.Errorf("etcd servers %s mix http and https", strings.Join(e.Servers, ", "))
 		}
 	}
 	return nil

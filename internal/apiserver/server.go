@@ -1,10 +1,12 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"sync"
@@ -68,18 +70,27 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.address = clientAddress(s.listener)
-	if s.authority, err = s.dir.ensureKeys(s.options.hosts()); err != nil {
+	keys := s.options.keys()
+	if s.authority, err = keys.ensure(); err != nil {
+		return err
+	}
+	if err := s.dir.ensureFiles(s.authority, s.options.hosts()); err != nil {
 		return err
 	}
 	if err := s.dir.ensureAdminKubeconfig(s.authority, s.address); err != nil {
 		return err
 	}
-	at := store{s.options.Etcd.Servers, s.options.Etcd.CAFile, s.options.Etcd.CertFile, s.options.Etcd.KeyFile}
-	if !s.options.external() {
-		if s.etcd, err = startEtcd(ctx, s.dir, s.options.Log); err != nil {
-			return err
-		}
-		at = store{servers: []string{s.etcd.endpoint}}
+	at, err := s.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	prints, err := keys.fingerprints(s.authority)
+	if err != nil {
+		return err
+	}
+	maps.Copy(prints, s.options.Fingerprints)
+	if err := at.claim(ctx, prints); err != nil {
+		return err
 	}
 	completed, err := controlPlaneOptions(ctx, &s.options, at, s.listener)
 	if err != nil {
@@ -90,6 +101,18 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	s.prepared, err = s.chain.prepare()
 	return err
+}
+
+// openStore starts the embedded store unless there is an external one.
+func (s *Server) openStore(ctx context.Context) (at store, err error) {
+	if s.options.external() {
+		e := s.options.Etcd
+		return store{e.Servers, e.CAFile, e.CertFile, e.KeyFile, cmp.Or(e.Prefix, defaultPrefix)}, nil
+	}
+	if s.etcd, err = startEtcd(ctx, s.dir, s.options.Log); err != nil {
+		return at, err
+	}
+	return store{servers: []string{s.etcd.endpoint}, prefix: defaultPrefix}, nil
 }
 
 func (s *Server) release() error {

@@ -1,0 +1,80 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// probeTimeout is for one server of the store.
+const probeTimeout = 3 * time.Second
+
+// explain adds to an error what keeps this machine from each server of the
+// store: etcd's client tries again until time is up, and then says only that.
+func (s store) explain(err error) error {
+	var reasons []error
+	for _, server := range s.servers {
+		if reason := s.probe(server); reason != nil {
+			reasons = append(reasons, fmt.Errorf("%s: %w", server, reason))
+		}
+	}
+	if len(reasons) == 0 {
+		return err
+	}
+	return fmt.Errorf("the store cannot be reached: %w", errors.Join(reasons...))
+}
+
+// probe connects as far as the server lets it.
+func (s store) probe(server string) error {
+	at, err := url.Parse(server)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	network, address := "tcp", at.Host
+	if at.Scheme == "unix" {
+		network, address = "unix", at.Path
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // Nothing is written that matters.
+	if at.Scheme != "https" {
+		return nil
+	}
+	config, err := s.tls()
+	if err != nil {
+		return err
+	}
+	config.ServerName, config.NextProtos = at.Hostname(), []string{http2.NextProtoTLS}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	return greet(secured)
+}
+
+// greet begins HTTP/2. In TLS 1.3 the server judges the client's certificate
+// after the client's handshake is over, so its verdict comes with the answer.
+func greet(conn net.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(probeTimeout)); err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
+		return err
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(); err != nil {
+		return err
+	}
+	_, err := framer.ReadFrame()
+	return err
+}
