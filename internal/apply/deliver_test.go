@@ -110,6 +110,14 @@ spec: {replicas: -1}
 	}
 }
 
+func TestAFieldOfTheWrongTypeIsNamed(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("shop", strings.Replace(deployment("web", "shop/web:1.0", 1), "replicas: 1", "replicas: many", 1))
+	if p := w.problem("shop", "Invalid"); p.Message != `spec.replicas: expected numeric (int or float), got string` {
+		t.Errorf("message: %s", p.Message)
+	}
+}
+
 func TestAKindWhoseDefinitionArrivesLater(t *testing.T) {
 	w := newWorld(t)
 	group := w.project + ".example.com"

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"atoll.dev/atoll/internal/refusal"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -52,6 +53,8 @@ func (e *Engine) failed(ctx context.Context, j job, err error) outcome {
 	switch {
 	case errors.Is(err, errNoKind):
 		reason = "NoKind"
+	case len(refusal.Fields(err.Error())) > 0:
+		return outcome{problem: &report.Problem{Object: j.object.ref, Reason: "Invalid", Message: clip(unfit(j, err))}}
 	case unreachable(err), apierrors.IsTooManyRequests(err), apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err):
 		return outcome{err: err}
 	case apierrors.IsNotFound(err):
@@ -98,6 +101,19 @@ func (e *Engine) redacted(j job, err error) error {
 		fields = append(fields, c.Field)
 	}
 	return fmt.Errorf("the API server refused it: %s %s", apierrors.ReasonForError(err), strings.Join(fields, ", "))
+}
+
+// unfit names the fields that do not fit the kind's schema; of a Secret not
+// why, for that quotes the value.
+func unfit(j job, err error) string {
+	var fields []string
+	for _, f := range refusal.Fields(err.Error()) {
+		if j.target.id.GroupKind() == secretKind {
+			f.Why = "does not fit the schema"
+		}
+		fields = append(fields, f.String())
+	}
+	return strings.Join(fields, "; ")
 }
 
 func isCode(err error, code int32) bool {

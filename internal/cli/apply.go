@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"atoll.dev/atoll/internal/refusal"
 )
 
 type applyOptions struct {
@@ -177,11 +179,19 @@ func (a *applier) send(ctx context.Context, m manifest, project string) (*unstru
 // they are, for sentence unfolds them.
 func (a *applier) readable(m manifest, project string, err error) error {
 	ref := m.kind.ref(m.object.GetName())
+	if err == nil {
+		return nil
+	}
+	fields := refusal.Fields(err.Error())
 	switch {
-	case err == nil, apierrors.IsInvalid(err), unreachable(err) != "":
+	case apierrors.IsInvalid(err), unreachable(err) != "":
 		return err
-	case len(unknownFields(err)) > 0:
-		return wrong("%s", refusal(ref, unknownFields(err)))
+	case len(fields) > 0:
+		var lines []string
+		for _, f := range fields {
+			lines = append(lines, f.String())
+		}
+		return wrong("%s", refused(ref, lines))
 	case apierrors.IsNotFound(err) && m.kind.namespaced:
 		return wrong("%s: there is no project %q; apply the Project first", ref, project)
 	case apierrors.IsConflict(err):

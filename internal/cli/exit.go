@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"strings"
 	"syscall"
 
@@ -99,10 +98,10 @@ func refusedFields(err error) string {
 			lines = append(lines, fieldLine(cause))
 		}
 	}
-	return refusal(subject+"/"+status.Details.Name, lines)
+	return refused(subject+"/"+status.Details.Name, lines)
 }
 
-func refusal(subject string, lines []string) string {
+func refused(subject string, lines []string) string {
 	return subject + " is refused:\n  " + strings.Join(lines, "\n  ")
 }
 
@@ -113,29 +112,6 @@ func fieldLine(cause metav1.StatusCause) string {
 	}
 	return cause.Field + ": " + cause.Message
 }
-
-// unknownFields reads the fields out of the sentence with which server-side
-// apply refuses an object that does not fit its schema; none for other errors.
-func unknownFields(err error) []string {
-	if err == nil || !strings.Contains(err.Error(), "failed to create typed patch object") {
-		return nil
-	}
-	var lines []string
-	for _, line := range strings.Split(err.Error(), "\n") {
-		if _, rest, ok := strings.Cut(line, "): "); ok {
-			line = rest
-		}
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, ".") {
-			line = strings.Replace(line, "field not declared in schema", "there is no such field", 1)
-			line = goValue.ReplaceAllString(line, "got $1")
-			lines = append(lines, strings.TrimPrefix(line, "."))
-		}
-	}
-	return lines
-}
-
-// goValue is how that sentence prints a value of the wrong type.
-var goValue = regexp.MustCompile(`got &value\.valueUnstructured\{Value:(.*)\}`)
 
 // unreachable tells why there was no answer at all.
 func unreachable(err error) string {

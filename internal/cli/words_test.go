@@ -50,17 +50,6 @@ func TestWrappingLosesNoWord(t *testing.T) {
 	})
 }
 
-func TestRefusedUnknownFieldsAreNamed(t *testing.T) {
-	err := wrong("failed to create typed patch object (demo/shop; atoll.dev/v1alpha1, Kind=Application): .spec.placment: field not declared in schema")
-	if d := cmp.Diff([]string{"spec.placment: there is no such field"}, unknownFields(err)); d != "" {
-		t.Error(d)
-	}
-	several := wrong("failed to create typed patch object (x; y): errors:\n  .spec.a: field not declared in schema\n  .spec.b: field not declared in schema")
-	if d := cmp.Diff([]string{"spec.a: there is no such field", "spec.b: there is no such field"}, unknownFields(several)); d != "" {
-		t.Error(d)
-	}
-}
-
 func TestWaitingTrustsNoStatusOfAnOlderGeneration(t *testing.T) {
 	app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Generation: 2}}
 	app.Status.ObservedGeneration = 1
