@@ -16,23 +16,30 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/sandbox/traffic"
 )
 
 // apiServerUser is who the API server is to kubelets. Everyone else with a
 // certificate of the cluster is turned away: a user's would otherwise do.
 const apiServerUser = "kube-apiserver-kubelet-client"
 
-// serveKubelets answers on each node's address what the API server asks of a
-// kubelet: logs. There is nothing to exec into, and it says so.
-func serveKubelets(ctx context.Context, client kubernetes.Interface, state sandbox.State, pki string) error {
+// kubelets answer for all nodes of a cluster.
+type kubelets struct {
+	client kubernetes.Interface
+	pods   *traffic.Pods
+}
+
+// serve answers on each node's address what the API server asks of a kubelet:
+// logs. There is nothing to exec into, and it says so.
+func (k *kubelets) serve(ctx context.Context, state sandbox.State, pki string) error {
 	config, err := kubeletTLS(pki)
 	if err != nil {
 		return fmt.Errorf("serve kubelets: %w", err)
 	}
-	k := &kubelets{client: client}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.logs)
 	mux.HandleFunc("/", notSimulated)
@@ -81,8 +88,6 @@ func notSimulated(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "the sandbox simulates its pods: there is no process behind "+r.URL.Path, http.StatusNotImplemented)
 }
 
-type kubelets struct{ client kubernetes.Interface }
-
 // logs writes a container's log so far and, when asked to follow, goes on
 // until the container ends or the reader leaves.
 func (k *kubelets) logs(w http.ResponseWriter, r *http.Request) {
@@ -102,9 +107,11 @@ func (k *kubelets) logs(w http.ResponseWriter, r *http.Request) {
 			}
 			return
 		}
-		lines, ended := containerLog(pod, r.PathValue("container"), time.Now())
+		now, container := time.Now(), r.PathValue("container")
+		lines, ended := containerLog(pod, container, now)
+		lines = withRequests(lines, k.pods.Log(pod.UID, types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, container, now))
 		if first {
-			lines = options.window(lines, time.Now())
+			lines = options.window(lines, now)
 		}
 		if err := out.write(lines); err != nil || ended || !options.follow {
 			return

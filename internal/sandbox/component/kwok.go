@@ -26,7 +26,7 @@ import (
 const kubeletID = "atoll-sandbox"
 
 // runKwok creates the nodes and storage classes of a cluster and plays the
-// kubelets, the volume driver and the load balancer.
+// kubelets, the volume driver, the pods' servers and the load balancer.
 func runKwok(ctx context.Context, args []string) error {
 	flags := pflag.NewFlagSet(sandbox.Kwok, pflag.ContinueOnError)
 	kubeconfig := flags.String("kubeconfig", "", "how to reach the cluster")
@@ -47,13 +47,19 @@ func runKwok(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	pods, err := newTraffic(state)
+	if err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return populate(ctx, typed, state) })
 	group.Go(func() error { return playKubelets(ctx, *kubeconfig, typed, state) })
 	group.Go(func() error { return provisionVolumes(ctx, typed) })
-	group.Go(func() error { return balanceLoads(ctx, typed, state) })
+	group.Go(func() error { return balanceLoads(ctx, typed, state, pods) })
+	group.Go(func() error { return listenForPods(ctx, typed, pods) })
 	group.Go(func() error {
-		return serveKubelets(ctx, typed, state, filepath.Join(filepath.Dir(*statePath), "pki"))
+		k := &kubelets{client: typed, pods: pods}
+		return k.serve(ctx, state, filepath.Join(filepath.Dir(*statePath), "pki"))
 	})
 	return group.Wait()
 }

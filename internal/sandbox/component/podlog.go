@@ -9,11 +9,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"atoll.dev/atoll/internal/sandbox/traffic"
 )
 
 // A simulated container says something when it starts, every ten seconds
-// while it runs, and when it ends. What it said is computed, not kept: it is
-// the same whoever asks, and survives a restart of the sandbox.
+// while it runs, and when it ends. That is computed, not kept: it is the same
+// whoever asks, and survives a restart of the sandbox. The requests that it
+// answered are kept, in memory, and the last 500 of them.
 const (
 	logInterval = 10 * time.Second
 	maxLogLines = 1000
@@ -58,6 +61,15 @@ func aliveLines(start, now time.Time) []logLine {
 	for n := max(1, count-maxLogLines+1); n <= count; n++ {
 		lines = append(lines, logLine{start.Add(time.Duration(n) * logInterval), fmt.Sprintf("serving for %s", time.Duration(n)*logInterval)})
 	}
+	return lines
+}
+
+// withRequests puts what was kept between what is computed.
+func withRequests(lines []logLine, requests []traffic.Line) []logLine {
+	for _, r := range requests {
+		lines = append(lines, logLine{r.At, r.Text})
+	}
+	slices.SortStableFunc(lines, func(a, b logLine) int { return a.at.Compare(b.at) })
 	return lines
 }
 

@@ -1,0 +1,229 @@
+package traffic_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/sandbox/traffic"
+)
+
+// patience is far beyond what anything here takes on an idle machine.
+const patience = 2 * time.Minute
+
+const deployment = `
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "web:1", ports: [{name: http, containerPort: 8080}]}]}`
+
+const service = `
+metadata: {name: web}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 8000, targetPort: http}]}`
+
+func parse[T any](t *testing.T, text string) *T {
+	t.Helper()
+	into := new(T)
+	if err := yaml.UnmarshalStrict([]byte(text), into); err != nil {
+		t.Fatal(err)
+	}
+	return into
+}
+
+func eventually(t *testing.T, what string, ask func(context.Context) error) {
+	t.Helper()
+	last := errors.New("never asked")
+	if err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		last = ask(ctx)
+		return last == nil, nil
+	}); err != nil {
+		t.Fatalf("%s: %v; last: %v", what, err, last)
+	}
+}
+
+// get asks over a connection of its own.
+func get(ctx context.Context, url string) (traffic.Answer, error) {
+	var answer traffic.Answer
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return answer, err
+	}
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return answer, err
+	}
+	defer response.Body.Close()
+	return answer, json.NewDecoder(response.Body).Decode(&answer)
+}
+
+// spread asks until every one of so many pods has answered.
+func spread(url, cluster string, pods int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		answered := map[string]bool{}
+		for range 2 * pods {
+			answer, err := get(ctx, url)
+			if err != nil {
+				return err
+			}
+			if answer.Cluster != cluster {
+				return fmt.Errorf("cluster %q answers for %q", answer.Cluster, cluster)
+			}
+			answered[answer.Pod] = true
+		}
+		if len(answered) != pods {
+			return fmt.Errorf("%v answered, want %d", answered, pods)
+		}
+		return nil
+	}
+}
+
+func start(t *testing.T, name string) (*sandbox.Cluster, *rest.Config, kubernetes.Interface) {
+	t.Helper()
+	cluster := sandbox.Start(t, name).Cluster(name)
+	config, err := cluster.RESTConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cluster, config, client
+}
+
+// deploy creates three pods behind a load balancer and returns its URL.
+func deploy(t *testing.T, client kubernetes.Interface) string {
+	t.Helper()
+	if _, err := client.AppsV1().Deployments("default").Create(t.Context(), parse[appsv1.Deployment](t, deployment), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().Services("default").Create(t.Context(), parse[corev1.Service](t, service), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var url string
+	eventually(t, "the load balancer has an address", func(ctx context.Context) error {
+		s, err := client.CoreV1().Services("default").Get(ctx, "web", metav1.GetOptions{})
+		if err == nil && len(s.Status.LoadBalancer.Ingress) != 1 {
+			err = fmt.Errorf("it has %v", s.Status.LoadBalancer.Ingress)
+		}
+		if err == nil {
+			url = "http://" + s.Status.LoadBalancer.Ingress[0].IP + ":8000"
+		}
+		return err
+	})
+	return url
+}
+
+func patch(t *testing.T, client kubernetes.Interface, text string) {
+	t.Helper()
+	if _, err := client.AppsV1().Deployments("default").Patch(t.Context(), "web", types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestALoadBalancerReachesThePodsOfItsCluster(t *testing.T) {
+	cluster, _, client := start(t, "eu")
+	url := deploy(t, client)
+	eventually(t, "all three pods answer", spread(url, "eu", 3))
+
+	answer, err := get(t.Context(), url+"/cart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := client.CoreV1().Pods("default").GetLogs(answer.Pod, &corev1.PodLogOptions{}).DoRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"GET /cart" 200`; strings.Count(string(log), want) != 1 || !strings.Contains(string(log), "started from image web:1") {
+		t.Errorf("the log of %s does not have %s once:\n%s", answer.Pod, want, log)
+	}
+
+	t.Run("a rolling update loses no request", func(t *testing.T) { rollUnderLoad(t, client, url) })
+	t.Run("traffic outlives the API server", func(t *testing.T) { loseTheAPIServer(t, cluster, client, url) })
+
+	patch(t, client, `{"spec":{"replicas":0}}`)
+	eventually(t, "a Service without pods refuses", func(ctx context.Context) error {
+		if _, err := get(ctx, url); !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("answered with %v", err)
+		}
+		return nil
+	})
+}
+
+// No request on a new connection is lost while every pod is replaced: three
+// are ready at all times, and one that goes accepts until it is known to.
+func rollUnderLoad(t *testing.T, client kubernetes.Interface, url string) {
+	var asked, lost atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if _, err := get(t.Context(), url); err != nil {
+				lost.Add(1)
+				t.Logf("request %d: %v", asked.Load(), err)
+			}
+			asked.Add(1)
+		}
+	}()
+	patch(t, client, `{"spec":{"strategy":{"rollingUpdate":{"maxUnavailable":0}},"template":{"spec":{"containers":[{"name":"web","image":"web:2"}]}}}}`)
+	eventually(t, "all pods are replaced", func(ctx context.Context) error {
+		pods, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			if pod.Spec.Containers[0].Image != "web:2" {
+				return fmt.Errorf("%s is an old one", pod.Name)
+			}
+		}
+		return nil
+	})
+	cancel()
+	<-ended
+	t.Logf("%d requests during the update", asked.Load())
+	if lost.Load() > 0 || asked.Load() == 0 {
+		t.Errorf("%d of %d requests were lost", lost.Load(), asked.Load())
+	}
+}
+
+func loseTheAPIServer(t *testing.T, cluster *sandbox.Cluster, client kubernetes.Interface, url string) {
+	if err := cluster.Kill(sandbox.APIServer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Discovery().ServerVersion(); err == nil {
+		t.Fatal("the API server answers")
+	}
+	// Enough for watches to have broken and lists to have failed meanwhile.
+	for range 300 {
+		if err := spread(url, "eu", 3)(t.Context()); err != nil {
+			t.Fatalf("without its API server: %v", err)
+		}
+	}
+	if err := cluster.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	patch(t, client, `{"spec":{"replicas":5}}`)
+	eventually(t, "pods that came after answer too", spread(url, "eu", 5))
+}
