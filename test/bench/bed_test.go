@@ -1,0 +1,154 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/bench"
+	"atoll.dev/atoll/internal/testfleet"
+)
+
+const (
+	clusters = 5
+	// project is Atoll's and its namespace in the members; rawSpace is the
+	// namespace of what is applied without Atoll.
+	project, rawSpace = "bench", "raw"
+	// label is every cluster's.
+	label = "stage=production"
+	// heartbeat is the product's default.
+	heartbeat = 10 * time.Second
+	// patience bounds each wait; nothing here comes near it.
+	patience = 3 * time.Minute
+)
+
+var deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+
+// bed is the fleet that is measured.
+type bed struct {
+	t       *testing.T
+	fleet   *testfleet.Fleet
+	members []*member
+	machine bench.Machine
+	results []bench.Result
+	once    sync.Once // of settle
+}
+
+// member is one cluster, by clients that never wait for themselves.
+type member struct {
+	*testfleet.Member
+	objects  dynamic.Interface
+	metadata metadata.Interface
+}
+
+func newBed(t *testing.T) *bed {
+	o := testfleet.Options{Heartbeat: heartbeat}
+	for i := range clusters {
+		o.Clusters = append(o.Clusters, testfleet.Named(fmt.Sprintf("m%d", i+1), label))
+	}
+	b := &bed{t: t, fleet: testfleet.Start(t, o), machine: thisMachine()}
+	for _, m := range b.fleet.Members() {
+		b.members = append(b.members, b.member(m))
+	}
+	return b
+}
+
+func (b *bed) member(m *testfleet.Member) *member {
+	cfg := m.Config()
+	cfg.QPS = -1
+	objects, err := dynamic.NewForConfig(cfg)
+	b.must(err)
+	meta, err := metadata.NewForConfig(rest.CopyConfig(cfg))
+	b.must(err)
+	return &member{Member: m, objects: objects, metadata: meta}
+}
+
+// in measures as part of a subtest.
+func (b *bed) in(t *testing.T, measure func(*bed)) {
+	outer := b.t
+	b.t = t
+	defer func() { b.t = outer }()
+	measure(b)
+}
+
+func (b *bed) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// settle makes the project and both namespaces exist, so that neither side
+// pays for them, and waits until a first delivery is everywhere.
+func (b *bed) settle() {
+	b.t.Helper()
+	b.once.Do(func() {
+		ctx := b.t.Context()
+		b.must(b.fleet.Hub.Client().Create(ctx, &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: project}}))
+		testfleet.Eventually(b.t, "the namespace of the project", func(ctx context.Context) error {
+			return b.fleet.Hub.Client().Get(ctx, client.ObjectKey{Name: project}, &corev1.Namespace{})
+		})
+		for _, m := range b.members {
+			b.must(m.Client().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: rawSpace}}))
+		}
+		seen := b.watch(project)
+		b.deploy("first", manifests("first", 1, 0))
+		seen.await(func(s *sights) bool { return s.everywhere("first-", 1, 0) })
+		seen.end()
+	})
+}
+
+// deploy creates an application for all clusters.
+func (b *bed) deploy(name, inline string) {
+	b.t.Helper()
+	app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: project, Name: name}}
+	app.Spec.Source.Inline = inline
+	app.Spec.Namespace = project
+	app.Spec.Placement = &v1alpha1.ApplicationPlacement{PlacementRule: v1alpha1.PlacementRule{Clusters: label}}
+	b.must(b.fleet.Hub.Client().Create(b.t.Context(), app))
+}
+
+// change gives an application another source.
+func (b *bed) change(ctx context.Context, name, inline string) error {
+	before := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: project, Name: name}}
+	after := before.DeepCopy()
+	after.Spec.Source.Inline = inline
+	return b.fleet.Hub.Client().Patch(ctx, after, client.MergeFrom(before))
+}
+
+// report keeps a result, and writes it.
+func (b *bed) report(r bench.Result) {
+	b.t.Helper()
+	r.Date, r.Machine = time.Now().UTC(), b.machine
+	r = r.Complete()
+	b.results = append(b.results, r)
+	b.must(bench.Write(resultsDir, r))
+	b.t.Logf("%s: %g %s, raw %g, ratio %g", r.Name, r.Value, r.Unit, r.Limit, r.Ratio)
+}
+
+// size is full, or less where BENCH_QUICK is set.
+func size(full, less int) int {
+	if os.Getenv(quick) != "" {
+		return less
+	}
+	return full
+}
+
+func chosen(name string) bool {
+	names := strings.Split(os.Getenv(which), ",")
+	return slices.Contains(names, name) || slices.Contains(names, "all")
+}

@@ -1,0 +1,106 @@
+package bench_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"atoll.dev/atoll/internal/bench"
+)
+
+// clockTick is the unit of CPU times in /proc/PID/stat: USER_HZ, which Linux
+// fixes at 100 for programs.
+const clockTick = 10 * time.Millisecond
+
+// cpu is the processor time that a process has used, all its threads together.
+func cpu(pid int) (time.Duration, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The command name, in parentheses, may hold anything. utime and stime are
+	// fields 14 and 15, so 12 and 13 of those behind it.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the times of process %d: %w", pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * clockTick, nil
+}
+
+// memory is the private memory of a process in MB: its pages that no other
+// process maps.
+func memory(pid int) (float64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	var kilobytes float64
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if strings.HasPrefix(line, "Private_") && len(fields) == 3 {
+			n, err := strconv.ParseFloat(fields[1], 64)
+			if err != nil {
+				return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+			}
+			kilobytes += n
+		}
+	}
+	return kilobytes / 1024, nil
+}
+
+// usage is processor time by who used it.
+type usage struct{ hub, agents, members, bench time.Duration }
+
+func (u usage) total() time.Duration { return u.hub + u.agents + u.members + u.bench }
+
+func (u usage) since(before usage) usage {
+	return usage{u.hub - before.hub, u.agents - before.agents, u.members - before.members, u.bench - before.bench}
+}
+
+// used is what every process of the fleet has used until now, and this one,
+// which is the raw side's client and both sides' observer.
+func (b *bed) used() usage {
+	b.t.Helper()
+	of := func(pid int) time.Duration {
+		d, err := cpu(pid)
+		b.must(err)
+		return d
+	}
+	u := usage{hub: of(b.fleet.Hub.PID()), bench: of(os.Getpid())}
+	for _, m := range b.members {
+		u.agents += of(m.Agent.PID())
+		for _, p := range m.Sandbox.State().Processes {
+			u.members += of(p.PID)
+		}
+	}
+	return u
+}
+
+func thisMachine() bench.Machine {
+	m := bench.Machine{Cores: runtime.NumCPU(), Go: runtime.Version()}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		m.MemoryMB = int64(info.Totalram) * int64(info.Unit) / (1 << 20)
+	}
+	if data, err := os.ReadFile(filepath.Join("/proc", "cpuinfo")); err == nil {
+		for line := range strings.Lines(string(data)) {
+			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+				m.CPU = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return m
+}

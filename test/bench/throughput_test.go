@@ -1,0 +1,158 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/bench"
+)
+
+const objects = 500
+
+// workers are the raw side's requests at once to each cluster. The best of
+// these in a first round is what Atoll is measured against.
+var workers = []int{4, 8, 16}
+
+// work is what one delivery took.
+type work struct {
+	took   time.Duration
+	whole  time.Duration // until it is quiet: what is written by the clock goes on for so long
+	usage  usage
+	writes int64 // to the hub's store
+}
+
+// throughput delivers 500 new Deployments to five clusters, in turns with the
+// raw client: how fast, at what cost, and with how many writes at the hub.
+func throughput(b *bed) {
+	b.settle()
+	most := b.best()
+	rounds := size(3, 1)
+	var last work
+	var ours, raw, oursCPU, rawCPU, writes []float64
+	notes := map[string]float64{"workers": float64(most), "rounds": float64(rounds)}
+	for round := range rounds {
+		r := b.rawDelivery(fmt.Sprintf("raw%d", round), objects, most)
+		o := b.delivery(fmt.Sprintf("big%d", round), objects)
+		last = o
+		rate := func(w work) float64 { return float64(objects*clusters) / w.took.Seconds() }
+		ours, raw = append(ours, rate(o)), append(raw, rate(r))
+		oursCPU, rawCPU = append(oursCPU, o.usage.total().Seconds()), append(rawCPU, r.usage.total().Seconds())
+		writes = append(writes, float64(o.writes))
+		b.t.Logf("round %d: ours %.1f s %+v, raw %.1f s %+v", round, o.took.Seconds(), o.usage, r.took.Seconds(), r.usage)
+		notes["hubCPU"], notes["agentsCPU"] = o.usage.hub.Seconds(), o.usage.agents.Seconds()
+		notes["membersCPU"], notes["rawMembersCPU"] = o.usage.members.Seconds(), r.usage.members.Seconds()
+	}
+	seconds := last.whole.Seconds()
+	few := b.delivery("few", objects/5)
+	b.report(bench.Result{Name: "throughput-500x5", Value: bench.Median(ours), Unit: "objects/s", Limit: bench.Median(raw), Aim: ">= 0.8 of raw", Notes: notes})
+	b.report(bench.Result{Name: "cpu-500x5", Value: bench.Median(oursCPU), Unit: "CPU s", Limit: bench.Median(rawCPU), Aim: "<= 1.5 of raw", Notes: notes})
+	b.report(bench.Result{
+		Name: "writes-per-object-cluster", Unit: "writes", Aim: "0",
+		Value: (bench.Median(writes) - float64(few.writes)) / (objects * clusters * 4 / 5),
+		Notes: map[string]float64{"writes500x5": bench.Median(writes), "writes100x5": float64(few.writes), "seconds500x5": seconds, "seconds100x5": few.whole.Seconds()},
+	})
+}
+
+// best finds how many requests at once are the fastest for the raw side.
+func (b *bed) best() int {
+	best, shortest := 0, time.Duration(0)
+	for _, n := range workers {
+		w := b.rawDelivery(fmt.Sprintf("try%d", n), objects/5, n)
+		if best == 0 || w.took < shortest {
+			best, shortest = n, w.took
+		}
+	}
+	return best
+}
+
+// delivery is by Atoll, from one write at the hub.
+func (b *bed) delivery(app string, n int) work {
+	inline := manifests(app, n, 0)
+	return b.timed(project, app, n, func(context.Context) error { b.deploy(app, inline); return nil })
+}
+
+// rawDelivery applies to all clusters side by side.
+func (b *bed) rawDelivery(app string, n, workers int) work {
+	bodies := make([][]byte, n)
+	for i := range bodies {
+		bodies[i] = encoded(nameOf(app, i), 0)
+	}
+	return b.timed(rawSpace, app, n, func(ctx context.Context) error { return b.applyAll(ctx, app, bodies, workers) })
+}
+
+func (b *bed) applyAll(ctx context.Context, app string, bodies [][]byte, workers int) error {
+	var all errgroup.Group
+	for _, m := range b.members {
+		all.Go(func() error {
+			var one errgroup.Group
+			one.SetLimit(workers)
+			for i, body := range bodies {
+				one.Go(func() error { return m.apply(ctx, nameOf(app, i), body) })
+			}
+			return one.Wait()
+		})
+	}
+	return all.Wait()
+}
+
+// timed measures until every member's watch shows every object, and its cost
+// until the members' controllers have seen them all and it is quiet again.
+func (b *bed) timed(namespace, app string, n int, deliver func(context.Context) error) work {
+	b.t.Helper()
+	s := b.watch(namespace)
+	defer s.end()
+	before, revision := b.used(), b.revision()
+	start := time.Now()
+	b.must(deliver(b.t.Context()))
+	s.await(func(s *sights) bool { return s.everywhere(app+"-", n, 0) })
+	w := work{took: time.Since(start)}
+	b.await("the controllers of the members", func() bool { return b.observed(namespace, app, n) })
+	time.Sleep(quiet) // reports, saved state: all of it is the cost of the delivery
+	w.whole, w.usage, w.writes = time.Since(start), b.used().since(before), b.revision()-revision
+	return w
+}
+
+// quiet is longer than anything is put off after a delivery.
+const quiet = 3 * time.Second
+
+// await asks now and then.
+func (b *bed) await(what string, ok func() bool) {
+	b.t.Helper()
+	for limit := time.Now().Add(patience); !ok(); time.Sleep(time.Second) {
+		if time.Now().After(limit) {
+			b.t.Fatalf("still waiting for %s", what)
+		}
+	}
+}
+
+// observed asks for one object only, the last to be made: controllers work in turns.
+func (b *bed) observed(namespace, app string, n int) bool {
+	for _, m := range b.members {
+		d, err := m.objects.Resource(deployments).Namespace(namespace).Get(b.t.Context(), nameOf(app, n-1), metav1.GetOptions{})
+		b.must(err)
+		seen, _, err := unstructured.NestedInt64(d.Object, "status", "observedGeneration")
+		b.must(err)
+		if seen < d.GetGeneration() {
+			return false
+		}
+	}
+	return true
+}
+
+// revision counts the writes to the hub's store: etcd adds one with each.
+func (b *bed) revision() int64 {
+	b.t.Helper()
+	list := &v1alpha1.ProjectList{}
+	b.must(b.fleet.Hub.Client().List(b.t.Context(), list, client.Limit(1)))
+	var n int64
+	_, err := fmt.Sscan(list.ResourceVersion, &n)
+	b.must(err)
+	return n
+}
