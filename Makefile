@@ -58,6 +58,17 @@ bin/atoll-agent:
 	@echo "go build -o $@"
 	@go build -ldflags '$(STAMP)' -o $@ ./cmd/atoll-agent
 
+# atoll links Kubernetes: compiling it once more for arm64 takes minutes. The
+# agent alone is quick: make images IMAGES=atoll-agent PLATFORMS=linux/amd64
+IMAGES    ?= atoll-agent,atoll
+PLATFORMS ?= linux/amd64,linux/arm64
+PUSH      ?=
+
+.PHONY: images
+images: ## container images and their SBOMs into dist/images, without Docker; PUSH=HOST/REPOSITORY pushes them
+	@go run ./cmd/atoll-package images --version '$(VERSION)' --ldflags '$(STAMP) $(sandbox_versions)' \
+		--images '$(IMAGES)' --platforms '$(PLATFORMS)' --push '$(PUSH)' --archive --out dist/images
+
 .PHONY: generate
 generate: ## write deep copies and CRDs from the API types
 	$(CONTROLLER_GEN) object paths=./api/... crd:maxDescLen=200 output:crd:dir=api/v1alpha1/crds
@@ -111,4 +122,4 @@ demo-down: ## end the demo and remove its files
 
 .PHONY: clean
 clean: demo-down ## end the demo and remove what was built
-	rm -rf bin
+	rm -rf bin dist
