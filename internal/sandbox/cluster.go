@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -64,29 +63,16 @@ func (c *Cluster) Start(ctx context.Context) error {
 	if err := c.reload(); err != nil {
 		return err
 	}
+	if err := c.fleet.syncEdge(ctx); err != nil {
+		return err
+	}
 	return c.run(ctx)
 }
 
 // Kill ends the named components, or all of them, as a power cut would. The
 // cluster's files and ports remain; Start brings it back.
 func (c *Cluster) Kill(components ...string) error {
-	for _, component := range components {
-		if !slices.Contains(Components, component) {
-			return fmt.Errorf("component %q must be one of %s", component, strings.Join(Components, ", "))
-		}
-	}
-	unlock, err := c.fleet.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := c.reload(); err != nil {
-		return err
-	}
-	if len(components) == 0 {
-		components = Components
-	}
-	return c.end(components)
+	return c.Inject(context.Background(), Fault{Kind: Killed, Components: components})
 }
 
 // reload takes what another command may have recorded since.

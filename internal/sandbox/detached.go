@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -24,20 +23,8 @@ func (p Process) Kill() error { return p.kill() }
 
 // Stop asks the process to end, and ends it when it has not after the grace.
 func (p Process) Stop(grace time.Duration) error {
-	if p.PID <= 0 {
-		return nil
-	}
-	// As in kill: the descriptor is of one process, whoever gets its id next.
-	fd, err := unix.PidfdOpen(p.PID, 0)
-	if err != nil {
-		return nil // ESRCH: it has ended
-	}
-	defer unix.Close(fd)
-	if !p.Alive() {
-		return nil
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("end process %d: %w", p.PID, err)
+	if err := p.signal(unix.SIGTERM); err != nil {
+		return err
 	}
 	for deadline := time.Now().Add(grace); p.Alive(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -19,6 +19,9 @@ type Fleet struct {
 	// lifeline, when set, ties the clusters to this process: the components
 	// hold its read end and go when the write end, which only we hold, closes.
 	lifeline *lifeline
+	// OnBusy, when set, is called before waiting for another command that is
+	// changing the fleet.
+	OnBusy func()
 }
 
 type lifeline struct{ read, write *os.File }
@@ -68,6 +71,9 @@ func (f *Fleet) Up(ctx context.Context, specs []ClusterSpec) error {
 			return err
 		}
 		clusters = append(clusters, c)
+	}
+	if err := f.syncEdge(ctx); err != nil {
+		return err
 	}
 	var group errgroup.Group
 	for _, c := range clusters {
@@ -176,7 +182,10 @@ func (f *Fleet) Down(names ...string) error {
 	for _, c := range clusters {
 		group.Go(c.remove)
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return f.releaseEdge(context.Background())
 }
 
 func (f *Fleet) named(names []string) ([]*Cluster, error) {

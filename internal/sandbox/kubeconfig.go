@@ -10,10 +10,14 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// kubeconfigUsers are the files written beside state.json: the admin's, and
-// one for each component that talks to the API.
+// insideKubeconfig is the admin's for what is inside the cluster.
+const insideKubeconfig = "inside.kubeconfig"
+
+// kubeconfigUsers are the files written beside state.json: the admin's, from
+// outside and inside, and one for each component that talks to the API.
 var kubeconfigUsers = map[string]string{
 	"kubeconfig":                         "admin",
+	insideKubeconfig:                     "admin",
 	"kube-controller-manager.kubeconfig": "kube-controller-manager",
 	"kube-scheduler.kubeconfig":          "kube-scheduler",
 	"kwok.kubeconfig":                    "kwok",
@@ -21,7 +25,11 @@ var kubeconfigUsers = map[string]string{
 
 func (c *Cluster) writeKubeconfigs() error {
 	for file, user := range kubeconfigUsers {
-		data, err := c.kubeconfigFor(user)
+		server := c.state.Server()
+		if file == "kubeconfig" {
+			server = c.state.OutsideServer()
+		}
+		data, err := c.kubeconfigFor(user, server)
 		if err != nil {
 			return err
 		}
@@ -32,14 +40,14 @@ func (c *Cluster) writeKubeconfigs() error {
 	return nil
 }
 
-func (c *Cluster) kubeconfigFor(user string) ([]byte, error) {
+func (c *Cluster) kubeconfigFor(user, server string) ([]byte, error) {
 	tls, err := c.tlsFor(user)
 	if err != nil {
 		return nil, err
 	}
 	name := c.Name()
 	return clientcmd.Write(api.Config{
-		Clusters:       map[string]*api.Cluster{name: {Server: c.state.Server(), CertificateAuthorityData: tls.CAData}},
+		Clusters:       map[string]*api.Cluster{name: {Server: server, CertificateAuthorityData: tls.CAData}},
 		AuthInfos:      map[string]*api.AuthInfo{name: {ClientCertificateData: tls.CertData, ClientKeyData: tls.KeyData}},
 		Contexts:       map[string]*api.Context{name: {Cluster: name, AuthInfo: name, Namespace: "default"}},
 		CurrentContext: name,
@@ -59,7 +67,8 @@ func (c *Cluster) tlsFor(user string) (rest.TLSClientConfig, error) {
 	return tls, nil
 }
 
-// RESTConfig is a fresh client configuration of the cluster's admin, without
+// RESTConfig is a fresh client configuration of the cluster's admin inside the
+// cluster, which no fault of the network reaches, without
 // client-side throttling: the server's own fairness is enough here.
 func (c *Cluster) RESTConfig() (*rest.Config, error) {
 	tls, err := c.tlsFor("admin")
@@ -69,14 +78,9 @@ func (c *Cluster) RESTConfig() (*rest.Config, error) {
 	return &rest.Config{Host: c.state.Server(), TLSClientConfig: tls, QPS: -1}, nil
 }
 
-// KubeconfigPath is the admin's kubeconfig, a file with mode 0600.
+// KubeconfigPath is the admin's kubeconfig for everything outside the cluster,
+// a file with mode 0600. It leads through the edge.
 func (c *Cluster) KubeconfigPath() string { return filepath.Join(c.dir, "kubeconfig") }
 
-// Kubeconfig is the content of that file.
-func (c *Cluster) Kubeconfig() ([]byte, error) {
-	data, err := os.ReadFile(c.KubeconfigPath())
-	if err != nil {
-		return nil, fmt.Errorf("cluster %s: %w", c.Name(), err)
-	}
-	return data, nil
-}
+// InsideKubeconfigPath is the same past the edge, as a pod reaches the API.
+func (c *Cluster) InsideKubeconfigPath() string { return filepath.Join(c.dir, insideKubeconfig) }

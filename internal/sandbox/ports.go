@@ -16,22 +16,28 @@ const (
 )
 
 func choosePorts(taken map[int]bool) (Ports, error) {
+	chosen, err := freePorts(6, taken)
+	if err != nil {
+		return Ports{}, err
+	}
+	return Ports{APIServer: chosen[0], Etcd: chosen[1], EtcdPeer: chosen[2], Kubelet: chosen[3], Outside: chosen[4], Proxy: chosen[5]}, nil
+}
+
+func freePorts(n int, taken map[int]bool) ([]int, error) {
 	next := firstPort + rand.IntN(lastPort-firstPort)
-	var chosen [4]int
-	found := 0
-	for tries := 0; tries < lastPort-firstPort && found < len(chosen); tries++ {
+	var chosen []int
+	for tries := 0; tries < lastPort-firstPort && len(chosen) < n; tries++ {
 		if !taken[next] && portFree(next) {
-			chosen[found] = next
-			found++
+			chosen = append(chosen, next)
 		}
 		if next++; next == lastPort {
 			next = firstPort
 		}
 	}
-	if found < len(chosen) {
-		return Ports{}, errors.New("find free ports: none left between 20000 and 32000")
+	if len(chosen) < n {
+		return nil, errors.New("find free ports: none left between 20000 and 32000")
 	}
-	return Ports{APIServer: chosen[0], Etcd: chosen[1], EtcdPeer: chosen[2], Kubelet: chosen[3]}, nil
+	return chosen, nil
 }
 
 func portFree(port int) bool {
@@ -46,7 +52,7 @@ func portFree(port int) bool {
 func portsTaken(states []State) map[int]bool {
 	taken := map[int]bool{}
 	for _, s := range states {
-		for _, p := range []int{s.Ports.APIServer, s.Ports.Etcd, s.Ports.EtcdPeer, s.Ports.Kubelet} {
+		for _, p := range []int{s.Ports.APIServer, s.Ports.Etcd, s.Ports.EtcdPeer, s.Ports.Kubelet, s.Ports.Outside, s.Ports.Proxy} {
 			taken[p] = true
 		}
 	}

@@ -119,9 +119,11 @@ func (p Process) Alive() bool {
 	return err == nil && boot == p.BootID
 }
 
-// kill ends the process at once and waits until it is gone. Nothing is lost
-// by the haste: what etcd has acknowledged is in the kernel's page cache.
-func (p Process) kill() error {
+// signal reaches that very process; one that has ended is no error.
+func (p Process) signal(signal unix.Signal) error {
+	if p.PID <= 0 {
+		return nil
+	}
 	// The descriptor pins the process, so that the check and the signal are
 	// about the same one even if the id is given out again in between.
 	fd, err := unix.PidfdOpen(p.PID, 0)
@@ -132,8 +134,17 @@ func (p Process) kill() error {
 	if !p.Alive() {
 		return nil
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("end process %d: %w", p.PID, err)
+	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(signal), p.PID, err)
+	}
+	return nil
+}
+
+// kill ends the process at once and waits until it is gone. Nothing is lost
+// by the haste: what etcd has acknowledged is in the kernel's page cache.
+func (p Process) kill() error {
+	if err := p.signal(unix.SIGKILL); err != nil {
+		return err
 	}
 	for deadline := time.Now().Add(10 * time.Second); p.Alive(); {
 		if time.Now().After(deadline) {

@@ -22,6 +22,13 @@ const StartTimeout = 3 * time.Minute
 func (c *Cluster) run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
+	if err := c.paused(); err != nil {
+		return err
+	}
+	c.setFaults(without(c.Faults(), Killed))
+	if err := c.save(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	clear(c.ended) // what was killed since is not news
 	c.mu.Unlock()
@@ -139,8 +146,10 @@ func (c *Cluster) firstDead() string {
 func (c *Cluster) logPath(component string) string { return c.path("logs", component+".log") }
 
 // lastWords is the last line of a component's log.
-func (c *Cluster) lastWords(component string) string {
-	file, err := os.Open(c.logPath(component))
+func (c *Cluster) lastWords(component string) string { return lastLine(c.logPath(component)) }
+
+func lastLine(path string) string {
+	file, err := os.Open(path)
 	if err != nil {
 		return err.Error()
 	}

@@ -26,6 +26,8 @@ type State struct {
 	Ports     Ports              `json:"ports"`
 	Created   time.Time          `json:"created"`
 	Processes map[string]Process `json:"processes,omitempty"`
+	// Faults are what is wrong with the cluster on purpose.
+	Faults []Fault `json:"faults,omitempty"`
 }
 
 // Ports are a cluster's TCP ports, chosen once and kept.
@@ -34,6 +36,10 @@ type Ports struct {
 	Etcd      int `json:"etcd"`
 	EtcdPeer  int `json:"etcdPeer"`
 	Kubelet   int `json:"kubelet"`
+	// Outside and Proxy are the edge's: the API server for what comes in, and
+	// the HTTP CONNECT proxy for what dials out.
+	Outside int `json:"outside"`
+	Proxy   int `json:"proxy"`
 }
 
 // PodCIDR is the range that pod addresses come from. A pod at 10.a.b.c is
@@ -51,8 +57,15 @@ func (s State) LoopbackCIDR() string { return fmt.Sprintf("127.%d.0.0/16", 16+s.
 // ServiceCIDR is the range that cluster IPs come from.
 func (s State) ServiceCIDR() string { return fmt.Sprintf("10.%d.0.0/16", 128+s.Index) }
 
-// Server is the URL of the cluster's API.
+// Server is the URL of the cluster's API for what is inside: no fault of the
+// network is between.
 func (s State) Server() string { return fmt.Sprintf("https://127.0.0.1:%d", s.Ports.APIServer) }
+
+// OutsideServer is the URL of the cluster's API for everything else.
+func (s State) OutsideServer() string { return fmt.Sprintf("https://127.0.0.1:%d", s.Ports.Outside) }
+
+// ProxyURL is the HTTP CONNECT proxy by which the cluster dials out.
+func (s State) ProxyURL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.Ports.Proxy) }
 
 // NodeIP is the loopback address of node n, counted from 0.
 func (s State) NodeIP(n int) string {
@@ -99,7 +112,14 @@ func (f *Fleet) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock sandbox %s: %w", f.dir, err)
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		if f.OnBusy != nil {
+			f.OnBusy()
+		}
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("lock sandbox %s: %w", f.dir, err)
 	}

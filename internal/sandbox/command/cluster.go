@@ -1,7 +1,9 @@
 package command
 
 import (
+	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -9,7 +11,8 @@ import (
 )
 
 func newKubeconfig(o *options) *cobra.Command {
-	return &cobra.Command{
+	var inside bool
+	cmd := &cobra.Command{
 		Use:   "kubeconfig NAME",
 		Short: "Print the admin's kubeconfig of a cluster",
 		Args:  oneCluster,
@@ -18,14 +21,20 @@ func newKubeconfig(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			data, err := c.Kubeconfig()
+			path := c.KubeconfigPath()
+			if inside {
+				path = c.InsideKubeconfigPath()
+			}
+			data, err := os.ReadFile(path)
 			if err != nil {
-				return err
+				return fmt.Errorf("cluster %s: %w", c.Name(), err)
 			}
 			_, err = cmd.OutOrStdout().Write(data)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&inside, "inside", false, "past the edge, as what is inside the cluster reaches it: no fault of the network is between")
+	return cmd
 }
 
 func newDown(o *options) *cobra.Command {
@@ -49,40 +58,7 @@ func newDown(o *options) *cobra.Command {
 	return cmd
 }
 
-func newKill(o *options) *cobra.Command {
-	var api bool
-	var components []string
-	cmd := &cobra.Command{
-		Use:   "kill NAME",
-		Short: "End a cluster's processes as a power cut would; start brings them back",
-		Args:  oneCluster,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := o.fleet().Cluster(args[0])
-			if err != nil {
-				return err
-			}
-			if api {
-				components = append(components, sandbox.APIServer)
-			}
-			return c.Kill(components...)
-		},
-	}
-	cmd.Flags().BoolVar(&api, "api", false, "end only its API server")
-	cmd.Flags().StringSliceVar(&components, "component", nil, "end only these components")
-	return cmd
-}
-
 func newStart(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use:   "start NAME",
-		Short: "Start what of a cluster does not run, and wait until it is ready",
-		Args:  oneCluster,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := o.fleet().Cluster(args[0])
-			if err != nil {
-				return err
-			}
-			return c.Start(cmd.Context())
-		},
-	}
+	return onCluster(o, "start NAME", "Start what of a cluster does not run, and wait until it is ready",
+		func(ctx context.Context, c *sandbox.Cluster) error { return c.Start(ctx) })
 }

@@ -40,7 +40,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 func Main(args []string, out, words io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	root := newRoot()
+	root := newRoot(words)
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(words)
@@ -58,15 +58,25 @@ func Main(args []string, out, words io.Writer) int {
 }
 
 // options are the flags that every command has.
-type options struct{ dir string }
+type options struct {
+	dir string
+	// words takes what is to be known while a command runs.
+	words io.Writer
+}
 
-func (o *options) fleet() *sandbox.Fleet { return sandbox.New(o.dir) }
+func (o *options) fleet() *sandbox.Fleet {
+	fleet := sandbox.New(o.dir)
+	fleet.OnBusy = func() {
+		fmt.Fprintf(o.words, "another command is changing the clusters in %s: waiting for it\n", o.dir)
+	}
+	return fleet
+}
 
 // New is the command line, for those who look at it rather than run it.
-func New() *cobra.Command { return newRoot() }
+func New() *cobra.Command { return newRoot(io.Discard) }
 
-func newRoot() *cobra.Command {
-	o := &options{}
+func newRoot(words io.Writer) *cobra.Command {
+	o := &options{words: words}
 	root := &cobra.Command{
 		Use:           "atoll-sandbox",
 		Short:         "Run real Kubernetes clusters on this machine, without containers",
@@ -77,7 +87,8 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.dir, "dir", ".sandbox", "where the clusters' files lie")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newUp(o), newList(o), newKubeconfig(o), newDown(o), newKill(o), newStart(o), newDemo())
+	root.AddCommand(newUp(o), newList(o), newKubeconfig(o), newDown(o), newKill(o), newStart(o),
+		newPause(o), newResume(o), newPartition(o), newSlow(o), newHeal(o), newFaults(o), newDemo())
 	return root
 }
 

@@ -1,14 +1,17 @@
 package command
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"atoll.dev/atoll/internal/sandbox"
 )
@@ -48,6 +51,16 @@ func TestWrongInputIsOneSentenceAndAnExitCode(t *testing.T) {
 		{"down --clusters none", exitFailed, `no such cluster: "none"`},
 		{"kill none --api", exitFailed, `no such cluster: "none"`},
 		{"start none", exitFailed, `no such cluster: "none"`},
+		{"kill none --all --api", exitFailed, `no such cluster: "none"`},
+		{"pause none", exitFailed, `no such cluster: "none"`},
+		{"resume none", exitFailed, `no such cluster: "none"`},
+		{"partition none", exitFailed, `no such cluster: "none"`},
+		{"slow none --latency 1s", exitFailed, `no such cluster: "none"`},
+		{"slow none --latency much", exitUsage, "--latency"},
+		{"heal none", exitFailed, `no such cluster: "none"`},
+		{"heal", exitUsage, "heal takes the name of one cluster, or --all"},
+		{"heal a --all", exitUsage, "heal takes the name of one cluster, or --all"},
+		{"faults a", exitUsage, `does not know "a"`},
 	} {
 		code, out, words := run(append(strings.Fields(tc.args), "--dir", dir)...)
 		if code != tc.code || !strings.Contains(words, tc.want) {
@@ -103,6 +116,64 @@ func TestListShowsWhatRuns(t *testing.T) {
 	}
 	if info, err := os.Stat(got.Kubeconfig); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("kubeconfig has mode %v: %v", info.Mode(), err)
+	}
+}
+
+func TestFaultsAreListedAndWrongOnesRefused(t *testing.T) {
+	dir := sandbox.Start(t, "a").Dir()
+	for args, want := range map[string]string{
+		"partition a --from inside":     "--from \"inside\" must be hub, outside or both",
+		"partition a --for 0s":          "--for 0s must be longer than nothing",
+		"kill a --all --api":            "--all ends everything",
+		"slow a":                        "say how slow",
+		"slow a --bandwidth 1MB":        "--bandwidth \"1MB\" must be a number with kbit, Mbit or Gbit",
+		"pause a --component kubelet":   "component \"kubelet\" must be one of",
+		"slow a --latency 1s --for -3s": "--for -3s must be longer than nothing",
+	} {
+		if code, _, words := run(append(strings.Fields(args), "--dir", dir)...); code == exitOK || !strings.Contains(words, want) {
+			t.Errorf("%s: exit %d, %q", args, code, words)
+		}
+	}
+	for _, args := range []string{"partition a --from hub --for 1h", "slow a --latency 20ms --bandwidth 2Mbit", "slow a --latency 10ms"} {
+		if code, _, words := run(append(strings.Fields(args), "--dir", dir)...); code != exitOK {
+			t.Errorf("%s: exit %d, %q", args, code, words)
+		}
+	}
+	for _, list := range []string{"faults", "list"} {
+		_, out, _ := run(list, "--dir", dir)
+		if !strings.Contains(out, "partitioned from hub until ") || !strings.Contains(out, "slowed latency 10ms") || strings.Contains(out, "20ms") {
+			t.Errorf("%s shows %s", list, out)
+		}
+	}
+	if code, _, words := run("heal", "--all", "--dir", dir); code != exitOK {
+		t.Errorf("heal: exit %d, %q", code, words)
+	}
+	if _, out, _ := run("faults", "--dir", dir); strings.Contains(out, "slowed") || strings.Contains(out, "partitioned") {
+		t.Errorf("after all is healed: %s", out)
+	}
+}
+
+func TestWhoWaitsForAnotherCommandIsTold(t *testing.T) {
+	dir := t.TempDir()
+	other, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	read, write := io.Pipe()
+	go func() {
+		Main([]string{"down", "--dir", dir}, io.Discard, write)
+		write.Close()
+	}()
+	lines := bufio.NewScanner(read)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "another command is changing the clusters in "+dir) {
+		t.Errorf("it says %q", lines.Text())
+	}
+	other.Close()
+	if !lines.Scan() || lines.Text() != "down" {
+		t.Errorf("and then %q", lines.Text())
 	}
 }
 

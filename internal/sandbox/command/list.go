@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -27,6 +28,7 @@ type listed struct {
 	ServiceCIDR string            `json:"serviceCIDR"`
 	Created     time.Time         `json:"created"`
 	Components  []component       `json:"components"`
+	Faults      []sandbox.Fault   `json:"faults,omitempty"`
 }
 
 type component struct {
@@ -69,8 +71,9 @@ func describe(c *sandbox.Cluster) listed {
 		Name: c.Name(), Status: c.Status(),
 		Provider: state.Spec.Provider, Region: state.Spec.Region, Zones: state.Spec.Zones,
 		Nodes: state.Spec.Nodes, NodeLabels: state.Spec.NodeLabels,
-		Server: state.Server(), Kubeconfig: c.KubeconfigPath(),
+		Server: state.OutsideServer(), Kubeconfig: c.KubeconfigPath(),
 		PodCIDR: state.PodCIDR(), ServiceCIDR: state.ServiceCIDR(), Created: state.Created,
+		Faults: c.Faults(),
 	}
 	for _, name := range sandbox.Components {
 		part := component{Name: name, Running: c.Running(name)}
@@ -90,9 +93,20 @@ func printJSON(out io.Writer, items []listed) error {
 
 func printTable(out io.Writer, items []listed) error {
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "NAME\tSTATUS\tPROVIDER\tREGION\tNODES\tSERVER")
+	fmt.Fprintln(table, "NAME\tSTATUS\tPROVIDER\tREGION\tNODES\tSERVER\tFAULTS")
 	for _, i := range items {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", i.Name, i.Status, i.Provider, i.Region, i.Nodes, i.Server)
+		faults := make([]string, 0, len(i.Faults))
+		for _, f := range i.Faults {
+			faults = append(faults, f.String())
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", i.Name, i.Status, i.Provider, i.Region, i.Nodes, i.Server, orNone(faults))
 	}
 	return table.Flush()
+}
+
+func orNone(words []string) string {
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ", ")
 }

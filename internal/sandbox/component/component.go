@@ -29,6 +29,7 @@ import (
 var servers = map[string]func([]string) int{
 	sandbox.Etcd:              func(args []string) int { return report(runEtcd(args)) },
 	sandbox.Kwok:              func(args []string) int { return report(runKwok(context.Background(), args)) },
+	sandbox.Edge:              func(args []string) int { return report(runEdge(context.Background(), args)) },
 	sandbox.APIServer:         serve(apiserver.NewAPIServerCommand),
 	sandbox.ControllerManager: serve(controllermanager.NewControllerManagerCommand),
 	sandbox.Scheduler: serve(func() *cobra.Command {
