@@ -23,13 +23,14 @@ type joinOptions struct {
 	profile, image, output string
 	direct                 string
 	autoAccept, explain    bool
+	many                   manyOptions
 }
 
 func newJoin(c *console) *cobra.Command {
 	o := joinOptions{}
 	cmd := &cobra.Command{
-		Use:   "join NAME --owner TEAM",
-		Short: "Register a cluster and print the command that installs its agent",
+		Use:   "join NAME --owner TEAM | --contexts PATTERN --owner TEAM",
+		Short: "Register a cluster and print what installs its agent, or join many at once",
 		Long: `Register a cluster and print the one command that installs its agent, to run where
 kubectl speaks to the member. With -o yaml the manifests themselves are printed,
 with a token that works once, for this cluster, for an hour; run it again for a
@@ -40,23 +41,42 @@ registers nothing. --direct registers a cluster without an agent of its own: the
 hub runs the same code with the kubeconfig given.
 
 -o bootstrap prints the file for an agent that runs outside its cluster:
-atoll-agent run --kubeconfig MEMBER --bootstrap FILE`,
+atoll-agent run --kubeconfig MEMBER --bootstrap FILE
+
+--contexts registers, installs and accepts every cluster whose context matches, as
+you: the contexts are those of kubectl ($KUBECONFIG, ~/.kube/config) or of
+--contexts-from. An agent is accepted only if it enrolled from the very cluster that
+the context reaches. Each cluster has its own --timeout; run the command again and it
+finishes those that failed, and leaves those that have joined as they are. The exit
+code is 3 when some failed and 2 when all did.`,
 		Example: `  atoll join us-east-1 --owner platform --label stage=production --region us-east-1
   atoll join us-east-1 -o yaml | kubectl --context us-east-1 apply -f -
   atoll join eu-1 --owner platform --jurisdiction eu --profile namespaces --explain
   atoll join edge-7 --owner retail --auto-accept -o bootstrap > bootstrap.yaml
-  atoll join old-dc --owner platform --direct old-dc.kubeconfig`,
+  atoll join old-dc --owner platform --direct old-dc.kubeconfig
+  atoll join --contexts 'prod-*' --owner platform --label stage=production --dry-run
+  atoll join --contexts 'arn:*:cluster/*' --name-template 'eks-{2}' --owner platform`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if o.explain && len(args) == 0 {
+			if len(o.many.contexts) > 0 || o.explain && len(args) == 0 {
 				return nil
 			}
 			return takes(1, "the cluster's name")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.join(cmd.Context(), o, args)
+			if err := o.check(); err != nil {
+				return err
+			}
+			if len(o.many.contexts) == 0 {
+				return c.join(cmd.Context(), o, args)
+			}
+			if err := o.checkMany(args); err != nil {
+				return err
+			}
+			return c.joinMany(cmd.Context(), o)
 		},
 	}
 	o.addFlags(cmd)
+	o.many.addFlags(cmd)
 	return cmd
 }
 
@@ -70,7 +90,7 @@ func (o *joinOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.jurisdiction, "jurisdiction", "", "the law that its data is under, such as eu")
 	f.StringVar(&o.tenant, "tenant", "", "dedicate it to projects of this tenant")
 	f.StringVar(&o.profile, "profile", "", "the agent's access: read, namespaces or full (default full)")
-	f.StringVar(&o.image, "image", "atoll-agent:"+version.Version, "the agent's image")
+	f.StringVar(&o.image, "image", version.AgentImage(), "the agent's image")
 	f.BoolVar(&o.autoAccept, "auto-accept", false, "accept the agent as soon as it asks")
 	f.BoolVar(&o.explain, "explain", false, "print what the agent will be able to do; register nothing")
 	f.StringVar(&o.direct, "direct", "", "kubeconfig of a cluster without an agent of its own")
@@ -103,9 +123,6 @@ func (o *joinOptions) check() error {
 }
 
 func (c *console) join(ctx context.Context, o joinOptions, args []string) error {
-	if err := o.check(); err != nil {
-		return err
-	}
 	if o.explain {
 		return c.explainJoin(v1alpha1.Profile(fallback(o.profile, string(v1alpha1.ProfileFull))))
 	}
@@ -150,7 +167,7 @@ func (c *console) installCommand(name string, o joinOptions) string {
 	if c.context != "" {
 		command += " --context " + c.context
 	}
-	if o.image != "atoll-agent:"+version.Version {
+	if o.image != version.AgentImage() {
 		command += " --image " + o.image
 	}
 	return command + " -o yaml | kubectl --context " + name + " apply -f -"
