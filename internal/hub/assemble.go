@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"reflect"
 	"time"
 
@@ -66,10 +65,6 @@ type hub struct {
 
 // assemble makes the parts and joins them; nothing runs yet.
 func (h *hub) assemble() (*link.Listener, error) {
-	var err error
-	if h.ca, err = trust.OpenCA(filepath.Join(h.DataDir, "pki"), time.Now); err != nil {
-		return nil, err
-	}
 	h.statusPulse = newPulse(time.Second, 50, applicationNamed)
 	h.intentPulse = newPulse(100*time.Millisecond, 500, applicationNamed)
 	h.clusterPulse = newPulse(time.Second, 100, clusterNamed)
@@ -132,7 +127,7 @@ func (h *hub) fleetAPI() http.Handler {
 		Book: h.book, Fleet: h.fleet, Gateway: h.gateway, Depot: h.depot, Tokens: h.registry,
 		Address: h.address,
 		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
-		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: "embedded"},
+		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage()},
 		Now:     time.Now,
 	})
 }

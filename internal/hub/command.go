@@ -26,9 +26,14 @@ func Command() *cobra.Command {
 		Long: `Run the hub in the foreground until interrupted.
 
 Its state lies in --data-dir: the embedded store, the keys, uploaded content
-and admin.kubeconfig, which gives the group atoll:admins every right here.`,
+and admin.kubeconfig, which gives the group atoll:admins every right here.
+
+With --etcd-servers the store is an etcd that someone else runs. Hubs that
+share one need the same --keys and --content: one leads, the others stand by.
+docs/MODES.md compares the modes.`,
 		Example: `  atoll hub --data-dir ./hub
-  atoll hub --data-dir /var/lib/atoll --listen 0.0.0.0:7443 --agent-listen 0.0.0.0:7444 --public-address hub.example.com:7444`,
+  atoll hub --data-dir /var/lib/atoll --listen 0.0.0.0:7443 --agent-listen 0.0.0.0:7444 --public-address hub.example.com:7444
+  atoll hub --data-dir /var/lib/atoll --keys /etc/atoll/keys --content /srv/atoll/content --etcd-servers https://etcd-1:2379,https://etcd-2:2379 --etcd-cafile ca.crt --etcd-certfile hub.crt --etcd-keyfile hub.key`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("%s takes no arguments; %q is too many", cmd.CommandPath(), strings.Join(args, " "))
@@ -54,12 +59,43 @@ and admin.kubeconfig, which gives the group atoll:admins every right here.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.DataDir, "data-dir", "", "directory of the hub's state (required)")
+	f.StringVar(&o.Keys, "keys", "", "directory of the keys, which are never in the store; may be read-only once they are made (default: pki in --data-dir)")
+	f.StringVar(&o.Content, "content", "", "directory of uploaded content; on a shared volume when several hubs share a store (default: content in --data-dir)")
+	f.StringSliceVar(&o.Etcd.Servers, "etcd-servers", nil, "https://HOST:PORT,… of an external etcd to store in")
+	f.StringVar(&o.Etcd.CAFile, "etcd-cafile", "", "authority of the external etcd's certificates")
+	f.StringVar(&o.Etcd.CertFile, "etcd-certfile", "", "certificate that the hub shows to the external etcd")
+	f.StringVar(&o.Etcd.KeyFile, "etcd-keyfile", "", "key of --etcd-certfile")
+	f.StringVar(&o.Etcd.Prefix, "etcd-prefix", etcdPrefix, "path in the external etcd below which this hub stores")
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:7443", "host:port of the API")
 	f.StringVar(&o.AgentListen, "agent-listen", "127.0.0.1:7444", "host:port that agents dial")
 	f.StringVar(&o.PublicAddress, "public-address", "", "host:port under which agents reach --agent-listen, if it differs")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
+	cmd.AddCommand(keysCommand())
 	return cmd
+}
+
+// etcdPrefix keeps a shared etcd's other tenants apart by default.
+const etcdPrefix = "/atoll"
+
+func keysCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "keys DIR",
+		Short: "Make a hub's keys in a directory, to be mounted for --keys",
+		Long: `Make the keys that a hub needs and that are never in its store, where DIR lacks
+them: the authorities of its API and of its agents, the key that encrypts
+Secrets, the one that names their values and the one that signs service
+accounts. What is there stays. Keep a copy: without them the store is of no use.`,
+		Example: `  atoll hub keys ./keys`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, err := openKeys(args[0])
+			if err == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the keys are in %s\n", args[0])
+			}
+			return err
+		},
+	}
 }
 
 func level(verbose bool) slog.Level {
@@ -73,11 +109,22 @@ func (o *Options) check(words io.Writer) error {
 	if o.DataDir == "" {
 		return errors.New("atoll hub needs --data-dir DIR: where its state lies")
 	}
-	dir, err := filepath.Abs(o.DataDir)
-	if err != nil {
-		return fmt.Errorf("--data-dir %s: %w", o.DataDir, err)
+	for flag, dir := range map[string]*string{"--data-dir": &o.DataDir, "--keys": &o.Keys, "--content": &o.Content} {
+		if *dir == "" {
+			continue
+		}
+		if strings.Contains(*dir, "://") {
+			return fmt.Errorf("%s %s is not a directory", flag, *dir)
+		}
+		absolute, err := filepath.Abs(*dir)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", flag, *dir, err)
+		}
+		*dir = absolute
 	}
-	o.DataDir = dir
+	if e := o.Etcd; len(e.Servers) == 0 && (e.CAFile+e.CertFile+e.KeyFile != "" || e.Prefix != etcdPrefix) {
+		return errors.New("--etcd-cafile, --etcd-certfile, --etcd-keyfile and --etcd-prefix are for an external etcd: add --etcd-servers")
+	}
 	for flag, address := range map[string]string{"--listen": o.Listen, "--agent-listen": o.AgentListen, "--public-address": o.PublicAddress} {
 		if address == "" && flag == "--public-address" {
 			continue

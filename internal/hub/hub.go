@@ -3,6 +3,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -39,6 +41,13 @@ var metav1CreateOptions = metav1.CreateOptions{}
 // Options say where a hub lives and under which names it is reached.
 type Options struct {
 	DataDir string
+	// Keys is the directory of the keys, which are never in the store; default pki
+	// in DataDir. Content is a directory that all hubs of one store share; default
+	// content in DataDir.
+	Keys    string
+	Content string
+	// Etcd is an external store; without servers the hub runs its own.
+	Etcd apiserver.ExternalEtcd
 	// Listen is the API's host:port, AgentListen the agents' port.
 	Listen      string
 	AgentListen string
@@ -65,16 +74,26 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 	if err != nil {
 		return err
 	}
+	o.Keys = cmp.Or(o.Keys, filepath.Join(o.DataDir, "pki"))
+	keys, err := openKeys(o.Keys)
+	if err != nil {
+		return err
+	}
 	late := &lateHandler{}
 	var loopback atomic.Pointer[rest.Config]
 	api, err := apiserver.Start(ctx, apiserver.Options{
-		DataDir:         o.DataDir,
-		Listen:          o.Listen,
-		PublicAddresses: publicHosts(o.PublicAddress),
-		CRDs:            definitions,
-		Validators:      []apiserver.Validator{&admit{client: sync.OnceValues(func() (kubernetes.Interface, error) { return kubernetesFor(loopback.Load()) })}},
-		APIs:            []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: late}},
-		Log:             o.Verbose,
+		DataDir:      o.DataDir,
+		Keys:         o.Keys,
+		Fingerprints: keys.fingerprints(),
+		Etcd:         o.Etcd,
+		// Run by the leader, with the rest of what only one hub may do.
+		DeferControllers: true,
+		Listen:           o.Listen,
+		PublicAddresses:  publicHosts(o.PublicAddress),
+		CRDs:             definitions,
+		Validators:       []apiserver.Validator{&admit{client: sync.OnceValues(func() (kubernetes.Interface, error) { return kubernetesFor(loopback.Load()) })}},
+		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: late}},
+		Log:              o.Verbose,
 	})
 	if err != nil {
 		return err
@@ -82,47 +101,88 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 	cfg := api.LoopbackConfig()
 	cfg.QPS = -1 // in process: the API server's own fairness is the limit
 	loopback.Store(cfg)
-	err = serve(ctx, o, api, cfg, late, ready)
-	return errors.Join(err, api.Stop())
+	s := &start{Options: o, api: api, cfg: cfg, keys: keys, late: late, ready: ready}
+	return errors.Join(s.whenLeading(ctx), api.Stop())
 }
 
-// serve runs everything that works on the API.
-func serve(ctx context.Context, o Options, api *apiserver.Server, cfg *rest.Config, late *lateHandler, ready func(Ready)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+// start is a hub whose API runs and whose other parts do not yet.
+type start struct {
+	Options
+	api   *apiserver.Server
+	cfg   *rest.Config
+	keys  keys
+	late  *lateHandler
+	ready func(Ready)
+	live  client.Client
+}
+
+// whenLeading serves, on a store that others may reach only with the Lease.
+func (s *start) whenLeading(ctx context.Context) error {
 	scheme, err := newScheme()
 	if err != nil {
 		return err
 	}
-	live, err := client.New(cfg, client.Options{Scheme: scheme})
-	if err != nil {
+	if s.live, err = client.New(s.cfg, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connect to the hub's own API: %w", err)
 	}
-	stamp, err := takeTerm(ctx, live)
+	if err := ensureNamespace(ctx, s.live); err != nil {
+		return err
+	}
+	if !s.external() {
+		return s.serve(ctx)
+	}
+	c := &candidate{shared: s.Content != "", following: func(leader string) {
+		s.Log.Info("standing by", "leader", leader)
+		s.late.follow(leader)
+	}}
+	if c.identity, err = replicaName(s.DataDir); err != nil {
+		return err
+	}
+	if c.kube, err = kubernetesFor(s.cfg); err != nil {
+		return err
+	}
+	if err := c.check(ctx, s.live); err != nil {
+		return err
+	}
+	standing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-s.api.Done():
+		case <-standing.Done():
+		}
+	}()
+	return c.lead(standing, s.serve)
+}
+
+// serve runs everything that works on the API.
+func (s *start) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stamp, err := takeTerm(ctx, s.live)
 	if err != nil {
 		return err
 	}
-	refs, err := refKey(o.DataDir)
-	if err != nil {
-		return err
-	}
-	mgr, err := manager.New(cfg, manager.Options{
-		Scheme:         scheme,
+	mgr, err := manager.New(s.cfg, manager.Options{
+		Scheme:         s.live.Scheme(),
 		Metrics:        server.Options{BindAddress: "0"},
 		LeaderElection: false,
+		// A process may hold several hubs, as tests do; nothing here reads metrics by name.
+		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the controllers: %w", err)
 	}
 	h := &hub{
-		Options: o, stamp: stamp, live: live, mgr: mgr,
-		depot: depot.New(filepath.Join(o.DataDir, "content"), live, refs),
+		Options: s.Options, stamp: stamp, live: s.live, mgr: mgr, ca: s.keys.ca,
+		depot: depot.New(cmp.Or(s.Content, filepath.Join(s.DataDir, "content")), s.live, s.keys.refs),
 	}
 	listener, err := h.assemble()
 	if err != nil {
 		return err
 	}
-	late.set(h.fleetAPI())
+	s.late.set(h.fleetAPI())
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	run := func(what string, f func(context.Context) error) {
@@ -132,6 +192,7 @@ func serve(ctx context.Context, o Options, api *apiserver.Server, cfg *rest.Conf
 			}
 		})
 	}
+	run("Kubernetes' controllers", s.api.RunControllers)
 	run("controllers", mgr.Start)
 	run("agents' port", listener.Serve)
 	run("direct clusters", h.direct.run)
@@ -143,16 +204,26 @@ func serve(ctx context.Context, o Options, api *apiserver.Server, cfg *rest.Conf
 		cancel(err)
 		return err
 	}
-	ready(Ready{API: api.Address(), Agents: h.address(), AdminKubeconfig: api.AdminKubeconfig()})
+	s.ready(Ready{API: s.api.Address(), Agents: h.address(), AdminKubeconfig: s.api.AdminKubeconfig()})
 	select {
 	case <-ctx.Done():
-	case <-api.Done():
-		cancel(api.Wait())
+	case <-s.api.Done():
+		cancel(s.api.Wait())
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil
+}
+
+func (o *Options) external() bool { return len(o.Etcd.Servers) > 0 }
+
+// storage names the mode, as people are told it.
+func (o *Options) storage() string {
+	if o.external() {
+		return "etcd"
+	}
+	return "embedded"
 }
 
 func newScheme() (*runtime.Scheme, error) {
@@ -168,7 +239,13 @@ func publicHosts(address string) []string {
 }
 
 // lateHandler answers 503 until the handler behind it exists.
-type lateHandler struct{ h atomic.Pointer[http.Handler] }
+type lateHandler struct {
+	h      atomic.Pointer[http.Handler]
+	leader atomic.Pointer[string]
+}
+
+// follow makes it say who leads.
+func (l *lateHandler) follow(leader string) { l.leader.Store(&leader) }
 
 func (l *lateHandler) set(h http.Handler) { l.h.Store(&h) }
 
@@ -178,7 +255,11 @@ func (l *lateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Retry-After", "1")
-	http.Error(w, "the hub is starting", http.StatusServiceUnavailable)
+	word := "the hub is starting"
+	if leader := l.leader.Load(); leader != nil {
+		word = fmt.Sprintf("this hub stands by; ask %s, which leads", *leader)
+	}
+	http.Error(w, word, http.StatusServiceUnavailable)
 }
 
 // quiet keeps controller-runtime's chatter out of the hub's log.

@@ -20,13 +20,17 @@ import (
 // many leaders it has had.
 const recordName = "atoll-hub"
 
+func ensureNamespace(ctx context.Context, c client.Client) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}
+	if err := c.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", ns.Name, err)
+	}
+	return nil
+}
+
 // takeTerm begins a new term. It is written before anything is said to an
 // agent: two leaders never share a term, whatever crashes in between.
 func takeTerm(ctx context.Context, c client.Client) (wire.Stamp, error) {
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}
-	if err := c.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
-		return wire.Stamp{}, fmt.Errorf("create namespace %s: %w", ns.Name, err)
-	}
 	record := &corev1.ConfigMap{}
 	err := c.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: recordName}, record)
 	switch {
