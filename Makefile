@@ -85,6 +85,14 @@ check: bin/atoll-sandbox ## the quick loop: what links and runs fast
 e2e: build ## system tests: hub, agents and clusters as processes
 	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 go test -p 1 -count=1 -timeout 25m $(SYSTEM)
 
+# Quietly and alone it takes 8 minutes; BENCH_QUICK=1 takes 3. BENCH names
+# figures, such as latency-5,throughput-500x5.
+BENCH ?= all
+
+.PHONY: bench
+bench: build ## figures beside their raw limits, into bench/results
+	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 ATOLL_BENCH=$(BENCH) go test -count=1 -timeout 20m -v -run '^Test(Figures|TheChosen)' ./test/bench
+
 .PHONY: race
 race: bin/atoll-sandbox ## the race detector on what is concurrent
 	ATOLL_SANDBOX_REQUIRED=1 CGO_ENABLED=1 go test -race -p $(PARALLEL) -timeout 20m $(RACY)

@@ -39,25 +39,30 @@ func cpu(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// memory is the private memory of a process in MB: its pages that no other
-// process maps.
-func memory(pid int) (float64, error) {
+// memory is what a process has in memory, in MB, and how much of it no other
+// process maps. The programs are static: one that runs alone has all of the
+// first to itself, five agents on one machine share their program.
+func memory(pid int) (resident, private float64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var kilobytes float64
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Fields(line)
-		if strings.HasPrefix(line, "Private_") && len(fields) == 3 {
-			n, err := strconv.ParseFloat(fields[1], 64)
-			if err != nil {
-				return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
-			}
-			kilobytes += n
+		if len(fields) != 3 {
+			continue
+		}
+		kilobytes, err := strconv.ParseFloat(fields[1], 64)
+		switch {
+		case err != nil:
+			return 0, 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+		case fields[0] == "Rss:":
+			resident = kilobytes / 1024
+		case strings.HasPrefix(fields[0], "Private_"):
+			private += kilobytes / 1024
 		}
 	}
-	return kilobytes / 1024, nil
+	return resident, private, nil
 }
 
 // usage is processor time by who used it.
