@@ -51,7 +51,7 @@ func (c *console) allowDeletion(ctx context.Context, arg, confirm string) error 
 	if err := c.listHeld(held, states.Leaving); err != nil {
 		return err
 	}
-	if err := c.confirm(app.Name, confirm); err != nil {
+	if err := c.confirm(ctx, app.Name, confirm); err != nil {
 		return err
 	}
 	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: strings.Join(digests, ",")}}}

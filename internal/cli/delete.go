@@ -91,7 +91,7 @@ func (c *console) deleteApplication(ctx context.Context, arg string, o deleteOpt
 	if err := c.forecast(app, policy, states.Clusters); err != nil {
 		return err
 	}
-	if err := c.confirm(app.Name, o.confirm); err != nil {
+	if err := c.confirm(ctx, app.Name, o.confirm); err != nil {
 		return err
 	}
 	if policy != app.Spec.OnDelete {
@@ -175,7 +175,7 @@ func (c *console) deletePlain(ctx context.Context, k kind, arg, confirm string) 
 	if len(users) > 0 {
 		return wrong("%s %s is still needed by %s; delete or change them first", k.singular(), name, list(users, 5))
 	}
-	if err := c.confirm(name, confirm); err != nil {
+	if err := c.confirm(ctx, name, confirm); err != nil {
 		return err
 	}
 	if err := h.of(k, "").Delete(ctx, name, metav1.DeleteOptions{}); err != nil {

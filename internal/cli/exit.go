@@ -23,6 +23,8 @@ const (
 	exitFailed
 	// exitPartial is an answer from only a part of the fleet.
 	exitPartial
+	// exitInterrupted is what shells say of a program that Ctrl-C ended.
+	exitInterrupted = 130
 )
 
 // codedError ends a command with a code of its own.

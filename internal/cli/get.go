@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/yaml"
 )
 
@@ -220,29 +223,59 @@ func (p *tablePrinter) flush() error {
 	return err
 }
 
-// follow prints changes until interrupted; a watch that the server ends is
-// taken up where it stopped.
+// follow prints changes until interrupted. What the server ends is taken up
+// where it stopped, and a lost connection as soon as there is one again.
 func (p *tablePrinter) follow(ctx context.Context, h *hub, q question, version string) error {
+	const first, most = 200 * time.Millisecond, 5 * time.Second
+	pause := first
 	for ctx.Err() == nil {
-		next, err := h.watch(ctx, q, version, func(_ string, t *metav1.Table) error {
-			if err := p.collect(q.kind, t); err != nil {
-				return err
-			}
-			return p.flush()
-		})
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-		if version = next; version != "" {
+		next, err := p.followOnce(ctx, h, q, version)
+		version = next
+		switch {
+		case err == nil:
+			pause = first
 			continue
+		case ctx.Err() != nil:
+			return nil
+		case !retriable(err):
+			return err
+		case pause == first:
+			p.say("%s; trying again", sentence(err))
 		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+			pause = min(2*pause, most)
+		}
+	}
+	return nil
+}
+
+// followOnce returns the version to go on from.
+func (p *tablePrinter) followOnce(ctx context.Context, h *hub, q question, version string) (string, error) {
+	if version == "" {
 		t, err := h.table(ctx, q)
 		if err != nil {
-			return err
+			return "", err
 		}
 		version = t.ResourceVersion
 	}
-	return nil
+	version, err := h.watch(ctx, q, version, func(event string, t *metav1.Table) error {
+		if event == string(watch.Deleted) {
+			for _, row := range t.Rows {
+				p.print("%s deleted", q.kind.ref(rowMeta(row).GetName()))
+			}
+			return nil
+		}
+		if err := p.collect(q.kind, t); err != nil {
+			return err
+		}
+		return p.flush()
+	})
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		version = ""
+	}
+	return version, err
 }
 
 func (c *console) getWhole(ctx context.Context, h *hub, o getOptions, questions []question) error {

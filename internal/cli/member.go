@@ -135,6 +135,8 @@ func (c *console) kubectl(cmd *cobra.Command, cluster string, args []string) err
 	child := exec.CommandContext(ctx, program[0], append(program[1:], args...)...)
 	child.Env = append(os.Environ(), "KUBECONFIG="+path)
 	child.Stdin, child.Stdout, child.Stderr = c.In, c.Out, c.Err
+	// The terminal interrupts the child too, which ends as it sees fit.
+	child.Cancel = func() error { return child.Process.Signal(os.Interrupt) }
 	err = child.Run()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return &codedError{code: exit.ExitCode()}

@@ -21,7 +21,7 @@ func (p *progress) show(line string) {
 	}
 	p.last = line
 	if p.tty {
-		fmt.Fprintf(p.Err, "\r\x1b[K%s", line)
+		fmt.Fprintf(p.Err, "\r\x1b[K%s", fit(line, columnsOf(p.Err)))
 		return
 	}
 	fmt.Fprintln(p.Err, line)
@@ -33,4 +33,13 @@ func (p *progress) done() {
 		fmt.Fprint(p.Err, "\r\x1b[K")
 	}
 	p.last = ""
+}
+
+// fit cuts a line that would wrap: of two rows only the last is redrawn.
+func fit(line string, width int) string {
+	runes := []rune(line)
+	if len(runes) < width {
+		return line
+	}
+	return string(runes[:max(width-2, 0)]) + "…"
 }

@@ -47,7 +47,7 @@ func (c *console) remove(ctx context.Context, arg, confirm string) error {
 	if r != nil {
 		c.tellStaying(cl.Name, r.States)
 	}
-	if err := c.confirm(cl.Name, confirm); err != nil {
+	if err := c.confirm(ctx, cl.Name, confirm); err != nil {
 		return err
 	}
 	uid := cl.UID

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +36,17 @@ func New(s Streams, extra ...*cobra.Command) *cobra.Command {
 func Main(ctx context.Context, s Streams, args []string, extra ...*cobra.Command) int {
 	root := New(s, extra...)
 	root.SetArgs(args)
+	// The verbs of others see to signals themselves.
+	if verb, _, err := root.Find(args); err != nil || !slices.Contains(extra, verb) {
+		var stop func()
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt)
+		defer stop()
+		context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	}
 	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil {
+		return exitInterrupted
+	}
 	if text := sentence(errOrNil(err)); text != "" {
 		fmt.Fprintln(s.Err, "error: "+text)
 	}

@@ -33,6 +33,16 @@ func terminal(v any) (width int, ok bool) {
 	return width, true
 }
 
+// columnsOf is how wide the terminal is now, however narrow.
+func columnsOf(v any) int {
+	if f, ok := v.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return defaultWidth
+}
+
 // interactive reports whether a question can be asked.
 func (s Streams) interactive() bool {
 	_, in := terminal(s.In)
