@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"time"
 
@@ -29,8 +30,11 @@ type Options struct {
 	// Config reaches the member with the agent's own account.
 	Config    *rest.Config
 	Bootstrap join.Ticket
-	Version   string
-	Log       *slog.Logger
+	// Proxy is the HTTP proxy by which the hub is dialled; nil means that of
+	// the environment.
+	Proxy   *url.URL
+	Version string
+	Log     *slog.Logger
 }
 
 // Agent is one running agent.

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -30,7 +31,7 @@ func Command() *cobra.Command {
 }
 
 func runCommand() *cobra.Command {
-	var kubeconfig, bootstrap string
+	var kubeconfig, bootstrap, proxy string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -49,6 +50,10 @@ Inside a cluster it needs no flags but --bootstrap, which the manifests of
 			if err != nil {
 				return err
 			}
+			through, err := parseProxy(proxy)
+			if err != nil {
+				return err
+			}
 			cfg, err := memberConfig(kubeconfig)
 			if err != nil {
 				return err
@@ -58,13 +63,26 @@ Inside a cluster it needs no flags but --bootstrap, which the manifests of
 				level = slog.LevelDebug
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			return Run(ctx, Options{Config: cfg, Bootstrap: b, Version: version.Version, Log: log})
+			return Run(ctx, Options{Config: cfg, Bootstrap: b, Proxy: through, Version: version.Version, Log: log})
 		},
 	}
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of the cluster; default: the one the agent runs in")
 	cmd.Flags().StringVar(&bootstrap, "bootstrap", "/etc/atoll", "file, or directory with a file per key, that `atoll join` made")
+	cmd.Flags().StringVar(&proxy, "proxy", "", "HTTP proxy by which to dial the hub, such as http://proxy:3128; default: HTTPS_PROXY, which is for hubs on other machines only")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
+}
+
+// parseProxy gives nil for "".
+func parseProxy(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	proxy, err := url.Parse(text)
+	if err != nil || proxy.Host == "" || proxy.Scheme != "http" && proxy.Scheme != "https" {
+		return nil, fmt.Errorf("--proxy must be a URL such as http://proxy:3128")
+	}
+	return proxy, nil
 }
 
 func memberConfig(kubeconfig string) (*rest.Config, error) {

@@ -78,7 +78,7 @@ func (a *agent) openTrust(ctx context.Context) (*trust.Client, error) {
 		},
 		AgentVersion: a.Version,
 		Connect: func(roots func() *x509.CertPool) *http.Client {
-			return link.RenewClient(link.DialConfig{Address: a.Bootstrap.Address, Roots: roots})
+			return link.RenewClient(link.DialConfig{Address: a.Bootstrap.Address, Roots: roots, ProxyURL: a.Proxy})
 		},
 		Log: a.Log,
 	})

@@ -93,6 +93,7 @@ func (a *agent) linkOnce(ctx context.Context) (lasted time.Duration, err error) 
 	s, err := link.Dial(ctx, link.DialConfig{
 		Address:              a.Bootstrap.Address,
 		Roots:                a.trust.Roots,
+		ProxyURL:             a.Proxy,
 		GetClientCertificate: a.trust.GetClientCertificate,
 	})
 	if err != nil {

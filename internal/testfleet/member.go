@@ -89,7 +89,7 @@ func (w *world) newMember(c Cluster) (*member, error) {
 		name: "the agent of " + name,
 		path: path,
 		log:  m.dir + ".log",
-		args: []string{"run", "--kubeconfig", m.agentKubeconfig(), "--bootstrap", m.bootstrapDir()},
+		args: []string{"run", "--kubeconfig", m.agentKubeconfig(), "--bootstrap", m.bootstrapDir(), "--proxy", cluster.State().ProxyURL()},
 	}
 	return m, err
 }
