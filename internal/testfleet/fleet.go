@@ -176,6 +176,9 @@ func (w *world) end() error {
 		_ = m.agent.end(killSignal) // it may never have run
 	}
 	_ = w.hub.end(killSignal)
+	if w.hub.store != nil {
+		_ = w.hub.store.end(killSignal)
+	}
 	if err := w.sandbox.Down(); err != nil {
 		return err
 	}

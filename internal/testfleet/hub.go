@@ -31,7 +31,9 @@ func discard() logr.Logger { return logr.Discard() }
 // hubProcess is the hub's child process and how it is reached.
 type hubProcess struct {
 	child
-	DataDir string
+	store *storeProcess // nil when it stores in itself
+	// Dir is where everything of the hub and its store lies, DataDir the hub's own.
+	Dir, DataDir string
 	// API and Agents are host:port.
 	API, Agents string
 	config      *rest.Config
@@ -57,7 +59,13 @@ func newHubProcess(dir string, heartbeat time.Duration) (*hubProcess, error) {
 	if heartbeat == 0 {
 		heartbeat = 500 * time.Millisecond
 	}
+	store, err := newStoreProcess(dir)
+	if err != nil {
+		return nil, err
+	}
 	h := &hubProcess{
+		store:   store,
+		Dir:     dir,
 		DataDir: filepath.Join(dir, "data"),
 		API:     fmt.Sprintf("127.0.0.1:%d", ports[0]),
 		Agents:  fmt.Sprintf("127.0.0.1:%d", ports[1]),
@@ -67,6 +75,9 @@ func newHubProcess(dir string, heartbeat time.Duration) (*hubProcess, error) {
 		path: path,
 		log:  filepath.Join(dir, "hub.log"),
 		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", heartbeat.String()},
+	}
+	if store != nil {
+		h.args = append(h.args, store.flags...)
 	}
 	return h, nil
 }
@@ -92,6 +103,11 @@ func freePorts(n int) ([]int, error) {
 
 // begin starts the hub and waits until it answers.
 func (h *hubProcess) begin(ctx context.Context) error {
+	if h.store != nil {
+		if err := h.store.begin(ctx); err != nil {
+			return err
+		}
+	}
 	if err := h.start(); err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func TestASecretValueIsNowhereButInTheMembersThatNeedIt(t *testing.T) {
 	app.On("a", "tells of the drift", func(s fleetapi.ClusterState) bool { return s.State.Corrections > 0 && len(s.State.Drift) > 0 })
 	app.On("a", "has the refusal", invalid)
 
-	hidden.checkFiles(t, f.Hub.DataDir)
+	hidden.checkFiles(t, f.Hub.Dir)
 	for _, path := range []string{f.Hub.LogPath(), a.Agent.LogPath()} {
 		data, err := os.ReadFile(path)
 		if err != nil || len(data) == 0 {
