@@ -69,6 +69,11 @@ images: ## container images and their SBOMs into dist/images, without Docker; PU
 	@go run ./cmd/atoll-package images --version '$(VERSION)' --ldflags '$(STAMP) $(sandbox_versions)' \
 		--images '$(IMAGES)' --platforms '$(PLATFORMS)' --push '$(PUSH)' --archive --out dist/images
 
+.PHONY: chart
+chart: ## the agent's Helm chart into dist/charts
+	@go run ./cmd/atoll-package chart --version '$(VERSION)' --out dist/charts \
+		--image '$(if $(IMAGE_REPOSITORY),$(IMAGE_REPOSITORY)/)atoll-agent:$(VERSION)'
+
 .PHONY: generate
 generate: ## write deep copies and CRDs from the API types
 	$(CONTROLLER_GEN) object paths=./api/... crd:maxDescLen=200 output:crd:dir=api/v1alpha1/crds

@@ -12,7 +12,7 @@ func Command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(newImages())
+	cmd.AddCommand(newImages(), newChart())
 	return cmd
 }
 
@@ -35,5 +35,21 @@ func newImages() *cobra.Command {
 	f.StringSliceVar(&o.Platforms, "platforms", []string{"linux/amd64", "linux/arm64"}, "for which platforms")
 	f.StringVar(&o.Push, "push", "", "also push to HOST/REPOSITORY/NAME")
 	f.BoolVar(&o.Archive, "archive", false, "also write NAME.tar, which container runtimes import")
+	return cmd
+}
+
+func newChart() *cobra.Command {
+	o := Chart{}
+	cmd := &cobra.Command{
+		Use:   "chart",
+		Short: "Package the agent's Helm chart",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.Build(cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Source, "source", "charts/atoll-agent", "the chart's folder")
+	f.StringVar(&o.Out, "out", "dist/charts", "folder for the archive")
+	f.StringVar(&o.Version, "version", "dev", "the release")
+	f.StringVar(&o.Image, "image", "atoll-agent:dev", "the agent's image of that release")
 	return cmd
 }
