@@ -34,7 +34,7 @@ type kubelets struct {
 }
 
 // serve answers on each node's address what the API server asks of a kubelet:
-// logs. There is nothing to exec into, and it says so.
+// logs, commands in containers, and connections to their ports.
 func (k *kubelets) serve(ctx context.Context, state sandbox.State, pki string) error {
 	config, err := kubeletTLS(pki)
 	if err != nil {
@@ -42,6 +42,9 @@ func (k *kubelets) serve(ctx context.Context, state sandbox.State, pki string) e
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.logs)
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
+	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", k.attach)
+	mux.HandleFunc("/portForward/{namespace}/{pod}", k.portForward)
 	mux.HandleFunc("/", notSimulated)
 	server := &http.Server{
 		Handler: mux, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second,

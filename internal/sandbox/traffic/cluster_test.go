@@ -1,10 +1,12 @@
 package traffic_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -18,7 +20,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
+	utilexec "k8s.io/client-go/util/exec"
 	"sigs.k8s.io/yaml"
 
 	"atoll.dev/atoll/internal/sandbox"
@@ -35,7 +42,18 @@ spec:
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: "web:1", ports: [{name: http, containerPort: 8080}]}]}`
+    spec:
+      containers:
+      - name: web
+        image: "web:1"
+        ports: [{name: http, containerPort: 8080}]
+        env:
+        - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: GREETING, valueFrom: {configMapKeyRef: {name: words, key: greeting}}}`
+
+const words = `
+metadata: {name: words}
+data: {greeting: hello}`
 
 const service = `
 metadata: {name: web}
@@ -115,6 +133,9 @@ func start(t *testing.T, name string) (*sandbox.Cluster, *rest.Config, kubernete
 // deploy creates three pods behind a load balancer and returns its URL.
 func deploy(t *testing.T, client kubernetes.Interface) string {
 	t.Helper()
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), parse[corev1.ConfigMap](t, words), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := client.AppsV1().Deployments("default").Create(t.Context(), parse[appsv1.Deployment](t, deployment), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +164,7 @@ func patch(t *testing.T, client kubernetes.Interface, text string) {
 }
 
 func TestALoadBalancerReachesThePodsOfItsCluster(t *testing.T) {
-	cluster, _, client := start(t, "eu")
+	cluster, config, client := start(t, "eu")
 	url := deploy(t, client)
 	eventually(t, "all three pods answer", spread(url, "eu", 3))
 
@@ -159,6 +180,8 @@ func TestALoadBalancerReachesThePodsOfItsCluster(t *testing.T) {
 		t.Errorf("the log of %s does not have %s once:\n%s", answer.Pod, want, log)
 	}
 
+	t.Run("exec is answered, and nothing is run", func(t *testing.T) { execInPod(t, config, client, answer.Pod) })
+	t.Run("a forwarded port reaches the pod", func(t *testing.T) { forwardPort(t, config, client, answer.Pod) })
 	t.Run("a rolling update loses no request", func(t *testing.T) { rollUnderLoad(t, client, url) })
 	t.Run("traffic outlives the API server", func(t *testing.T) { loseTheAPIServer(t, cluster, client, url) })
 
@@ -226,4 +249,78 @@ func loseTheAPIServer(t *testing.T, cluster *sandbox.Cluster, client kubernetes.
 	}
 	patch(t, client, `{"spec":{"replicas":5}}`)
 	eventually(t, "pods that came after answer too", spread(url, "eu", 5))
+}
+
+// execInPod asks over both protocols that kubectl speaks.
+func execInPod(t *testing.T, config *rest.Config, client kubernetes.Interface, pod string) {
+	for _, tc := range []struct {
+		command []string
+		out     string
+		code    int
+	}{
+		{[]string{"hostname"}, pod + "\n", 0},
+		{[]string{"sh", "-c", "printenv POD"}, pod + "\n", 0},
+		{[]string{"printenv", "GREETING"}, "hello\n", 0},
+		{[]string{"false"}, "", 1},
+		{[]string{"touch", "/tmp/made-by-exec"}, "", 127},
+	} {
+		url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace("default").Name(pod).SubResource("exec").
+			VersionedParams(&corev1.PodExecOptions{Command: tc.command, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
+		websocket, err := remotecommand.NewWebSocketExecutor(config, http.MethodGet, url.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		spdy, err := remotecommand.NewSPDYExecutor(config, http.MethodPost, url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, executor := range map[string]remotecommand.Executor{"websocket": websocket, "spdy": spdy} {
+			var out, problem bytes.Buffer
+			err := executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &out, Stderr: &problem})
+			code := 0
+			if ended := (utilexec.CodeExitError{}); errors.As(err, &ended) {
+				code, err = ended.Code, nil
+			}
+			if err != nil || out.String() != tc.out || code != tc.code {
+				t.Errorf("%s: %v answers %q, %q with %d: %v; want %q with %d", name, tc.command, &out, &problem, code, err, tc.out, tc.code)
+			}
+			if tc.code == 127 && !strings.Contains(problem.String(), "is simulated") {
+				t.Errorf("%s: %v says %q", name, tc.command, &problem)
+			}
+		}
+	}
+}
+
+func forwardPort(t *testing.T, config *rest.Config, client kubernetes.Interface, pod string) {
+	transport, upgrader, err := spdy.RoundTripperFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace("default").Name(pod).SubResource("portforward").URL()
+	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	stop, ready := make(chan struct{}), make(chan struct{})
+	forwarder, err := portforward.New(dialer, []string{"0:8080"}, stop, ready, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- forwarder.ForwardPorts() }()
+	defer func() {
+		close(stop)
+		<-ended
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- err
+		t.Fatal(err)
+	}
+	ports, err := forwarder.GetPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := get(t.Context(), fmt.Sprintf("http://127.0.0.1:%d/forwarded", ports[0].Local))
+	if err != nil || answer.Pod != pod || answer.Path != "/forwarded" {
+		t.Errorf("%+v answers: %v", answer, err)
+	}
 }
