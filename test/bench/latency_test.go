@@ -15,7 +15,7 @@ import (
 // latency is at two changes a second, latencyIdle at one in three seconds,
 // latencyBusy at ten a second.
 func latency(b *bed)     { b.latency("latency-5-p99", 500*time.Millisecond, size(300, 60)) }
-func latencyIdle(b *bed) { b.latency("latency-5-idle-p99", 3300*time.Millisecond, size(20, 6)) }
+func latencyIdle(b *bed) { b.latency("latency-5-idle-p99", 3300*time.Millisecond, size(12, 6)) }
 func latencyBusy(b *bed) { b.latency("latency-5-busy-p99", 100*time.Millisecond, size(300, 100)) }
 
 // latency is from before a change is written, to the hub or to the five
