@@ -66,6 +66,7 @@ func driftIdle(b *bed) {
 // driftLoaded deletes objects on each cluster while 500 others are changed on
 // all, by Atoll and then by the raw client, in turns.
 func driftLoaded(b *bed) {
+	b.settle()
 	const app = "load"
 	most := workers[len(workers)-1]
 	b.delivery(app, objects)
