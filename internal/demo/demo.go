@@ -62,6 +62,11 @@ func (d *Demo) Up(ctx context.Context) error {
 	if err := d.check(); err != nil {
 		return err
 	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	r, again, err := d.prepare()
 	if err != nil {
 		return err
@@ -126,13 +131,22 @@ func (d *Demo) prepare() (record, bool, error) {
 
 // Down ends what the demo started, and removes its folder.
 func (d *Demo) Down() error {
-	r, there, err := d.load()
+	_, there, err := d.load()
 	if err != nil {
 		return err
 	}
 	if !there {
 		d.say("there is no demo in %s", d.Dir)
 		return nil
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, _, err := d.load()
+	if err != nil {
+		return err
 	}
 	errs := []error{r.Hub.Stop(grace)}
 	for _, agent := range r.Agent {

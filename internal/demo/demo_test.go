@@ -96,3 +96,21 @@ func TestDownEndsWhatWasRecordedAndRemovesTheFolder(t *testing.T) {
 		t.Error("so is the folder")
 	}
 }
+
+func TestTwoCommandsDoNotWorkOnOneDemo(t *testing.T) {
+	d, _ := open(t, filepath.Join(t.TempDir(), "demo"))
+	unlock, err := d.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Down(); err == nil || !strings.Contains(err.Error(), "wait until it is done") {
+		t.Errorf("a second command at once: %v", err)
+	}
+	unlock()
+	if err := d.Down(); err != nil {
+		t.Errorf("and after the first: %v", err)
+	}
+}

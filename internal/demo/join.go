@@ -86,7 +86,7 @@ func (d *Demo) startAgent(ctx context.Context, m member, joined bool, r *record)
 		return err
 	}
 	process, err := sandbox.StartDetached(d.path("logs", "agent-"+m.name+".log"), d.program("atoll-agent"),
-		"run", "--kubeconfig", kubeconfigIn(dir), "--bootstrap", bootstrapIn(dir))
+		"run", "--kubeconfig", kubeconfigIn(dir), "--bootstrap", bootstrapIn(dir), "--proxy", cluster.State().ProxyURL())
 	if err != nil {
 		return err
 	}
