@@ -145,6 +145,9 @@ func checkTargets(targets []string) error {
 		return err
 	}
 	for _, target := range targets {
+		if strings.Contains(target, "=") {
+			continue // a variable
+		}
 		if !regexp.MustCompile("(?m)^" + regexp.QuoteMeta(target) + ":").Match(data) {
 			return errors.New("make has no target " + target)
 		}
