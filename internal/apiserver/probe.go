@@ -68,13 +68,11 @@ func greet(conn net.Conn) error {
 	if err := conn.SetDeadline(time.Now().Add(probeTimeout)); err != nil {
 		return err
 	}
-	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
-		return err
-	}
+	// A server that has refused already makes a write fail. That is not the news:
+	// its reason can still be read.
+	_, _ = conn.Write([]byte(http2.ClientPreface))
 	framer := http2.NewFramer(conn, conn)
-	if err := framer.WriteSettings(); err != nil {
-		return err
-	}
+	_ = framer.WriteSettings()
 	_, err := framer.ReadFrame()
 	return err
 }

@@ -99,7 +99,7 @@ func TestPortsOfAFleetAreDistinct(t *testing.T) {
 		}
 		before := len(portsTaken(states))
 		states = append(states, State{Ports: ports})
-		if got := len(portsTaken(states)); got != before+4 {
+		if got := len(portsTaken(states)); got != before+6 {
 			t.Fatalf("%+v repeats a port", ports)
 		}
 	}
