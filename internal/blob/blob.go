@@ -15,20 +15,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"atoll.dev/atoll/internal/desired"
 )
 
 // ErrMissing says that the store does not have the blob.
 var ErrMissing = errors.New("not in the content store")
 
-// ErrCorrupt says that the bytes on disk are not those of the digest. The file
-// has been moved aside to NAME.corrupt; putting the blob again mends the store.
-var ErrCorrupt = errors.New("damaged on disk")
-
-// MaxBlob is the size of one blob, uncompressed, in bytes.
-const MaxBlob = 256 << 20
+// ErrCorrupt says that the stored bytes are not those of the digest. A Store
+// has moved the file aside to NAME.corrupt; putting the blob again mends it.
+var ErrCorrupt = errors.New("damaged in the content store")
 
 const (
 	suffix        = ".zst"
@@ -42,9 +37,8 @@ const (
 // Store is a directory of blobs. It may be used by several goroutines, and the
 // directory by several processes.
 type Store struct {
-	dir     string
-	encoder *zstd.Encoder
-	decoder *zstd.Decoder
+	dir    string
+	packer *Packer
 	// mu keeps a reader from moving aside a file that a writer has just mended.
 	mu sync.Mutex
 }
@@ -54,15 +48,11 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the content store: %w", err)
 	}
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	packer, err := NewPacker()
 	if err != nil {
 		return nil, fmt.Errorf("open the content store: %w", err)
 	}
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxBlob), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return nil, fmt.Errorf("open the content store: %w", err)
-	}
-	s := &Store{dir: dir, encoder: encoder, decoder: decoder}
+	s := &Store{dir: dir, packer: packer}
 	return s, s.removeStaleTemps()
 }
 
@@ -85,13 +75,21 @@ func (s *Store) removeStaleTemps() error {
 
 var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-// path is where a blob lies: DIR/ab/abcdef….zst. Nothing but a digest becomes
-// part of a path.
-func (s *Store) path(d desired.Digest) (string, error) {
+// Hex are the digits of a digest, as names are made of.
+func Hex(d desired.Digest) (string, error) {
 	if !digestPattern.MatchString(string(d)) {
 		return "", fmt.Errorf("%.80q is not a digest: it must be sha256: and 64 hex digits", string(d))
 	}
-	hex := strings.TrimPrefix(string(d), "sha256:")
+	return strings.TrimPrefix(string(d), "sha256:"), nil
+}
+
+// path is where a blob lies: DIR/ab/abcdef….zst. Nothing but a digest becomes
+// part of a path.
+func (s *Store) path(d desired.Digest) (string, error) {
+	hex, err := Hex(d)
+	if err != nil {
+		return "", err
+	}
 	return filepath.Join(s.dir, hex[:2], hex+suffix), nil
 }
 
@@ -102,16 +100,13 @@ func (s *Store) Put(d desired.Digest, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("store content: %w", err)
 	}
-	if got := desired.Sum(data); got != d {
-		return fmt.Errorf("store content %s: the bytes have the digest %s", d.Short(), got.Short())
-	}
-	if len(data) > MaxBlob {
-		return fmt.Errorf("store content %s: %d bytes are more than %d", d.Short(), len(data), MaxBlob)
+	if err := Verify(d, data); err != nil {
+		return fmt.Errorf("store content %s: %w", d.Short(), err)
 	}
 	if s.refresh(d, path) {
 		return nil
 	}
-	if err := s.write(path, s.encoder.EncodeAll(data, nil)); err != nil {
+	if err := s.write(path, s.packer.Pack(data)); err != nil {
 		return fmt.Errorf("store content %s: %w", d.Short(), err)
 	}
 	return nil
@@ -189,11 +184,7 @@ func (s *Store) read(d desired.Digest, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.decoder.DecodeAll(packed, nil)
-	if err != nil || desired.Sum(data) != d {
-		return nil, ErrCorrupt
-	}
-	return data, nil
+	return s.packer.Unpack(d, packed)
 }
 
 // quarantine looks once more, now that no writer is mending the file, and
@@ -210,6 +201,23 @@ func (s *Store) quarantine(d desired.Digest, path string) ([]byte, error) {
 		return nil, fmt.Errorf("%w, and it could not be moved aside: %w", ErrCorrupt, err)
 	}
 	return nil, fmt.Errorf("%w: kept as %s; deploy the content again, or restore the file", ErrCorrupt, aside)
+}
+
+// Stored is when the blob was last put; the error is ErrMissing where it is not
+// there.
+func (s *Store) Stored(d desired.Digest) (time.Time, error) {
+	path, err := s.path(d)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at content: %w", err)
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrMissing
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at content %s: %w", d.Short(), err)
+	}
+	return info.ModTime(), nil
 }
 
 // Has tells whether a file is there, without reading it.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,12 +24,12 @@ import (
 
 // Depot is safe for concurrent use.
 type Depot struct {
-	dir    string
+	kept   Stores
 	client client.Client
 	refs   seal.RefKey
 
 	mu     sync.Mutex
-	stores map[string]*blob.Store
+	stores map[string]Store
 	// admitted remembers the outcome per application source: parsing again at
 	// each reconcile would cost more than everything else.
 	admitted map[desired.Key]admission
@@ -46,11 +45,11 @@ type admission struct {
 	err     error
 }
 
-// New keeps content below dir.
-func New(dir string, c client.Client, refs seal.RefKey) *Depot {
+// New keeps content in the stores.
+func New(in Stores, c client.Client, refs seal.RefKey) *Depot {
 	return &Depot{
-		dir: dir, client: c, refs: refs,
-		stores:   map[string]*blob.Store{},
+		kept: in, client: c, refs: refs,
+		stores:   map[string]Store{},
 		admitted: map[desired.Key]admission{},
 		checks:   map[checkKey][]report.Problem{},
 	}
@@ -125,7 +124,7 @@ func (d *Depot) keep(ctx context.Context, project string, parsed content.Parsed)
 	if err != nil {
 		return Content{}, err
 	}
-	if err := store.Put(c.Digest, data); err != nil {
+	if err := store.Put(ctx, c.Digest, data); err != nil {
 		return Content{}, fmt.Errorf("store content of project %s: %w", project, err)
 	}
 	return c, nil
@@ -168,7 +167,10 @@ func sameSource(a, b v1alpha1.Source) bool {
 
 func (d *Depot) admit(ctx context.Context, app *v1alpha1.Application, namespace string) (Content, error) {
 	if upload := app.Spec.Source.Content; upload != nil {
-		b, data, err := d.bundle(app.Namespace, desired.Digest(upload.Digest))
+		b, data, err := d.bundle(ctx, app.Namespace, desired.Digest(upload.Digest))
+		if err != nil && !lasting(err) {
+			return Content{}, fmt.Errorf("admit application %s/%s: %w", app.Namespace, app.Name, err)
+		}
 		if err != nil {
 			return Content{}, &Refused{fmt.Errorf("content %s is not stored in project %s: upload it with `atoll deploy %s -f …`: %w",
 				desired.Digest(upload.Digest).Short(), app.Namespace, app.Name, err)}
@@ -195,36 +197,46 @@ func (d *Depot) Forget(key desired.Key) {
 }
 
 // Content is the encoded bundle of that digest in a project.
-func (d *Depot) Content(project string, digest desired.Digest) ([]byte, error) {
+func (d *Depot) Content(ctx context.Context, project string, digest desired.Digest) ([]byte, error) {
 	store, err := d.store(project)
 	if err != nil {
 		return nil, err
 	}
-	return store.Get(digest)
+	return store.Get(ctx, digest)
 }
 
 // Bundle is the decoded content.
-func (d *Depot) Bundle(project string, digest desired.Digest) (content.Bundle, error) {
-	b, _, err := d.bundle(project, digest)
+func (d *Depot) Bundle(ctx context.Context, project string, digest desired.Digest) (content.Bundle, error) {
+	b, _, err := d.bundle(ctx, project, digest)
 	return b, err
 }
 
-func (d *Depot) bundle(project string, digest desired.Digest) (content.Bundle, []byte, error) {
-	data, err := d.Content(project, digest)
+func (d *Depot) bundle(ctx context.Context, project string, digest desired.Digest) (content.Bundle, []byte, error) {
+	data, err := d.Content(ctx, project, digest)
 	if err != nil {
 		return content.Bundle{}, nil, err
 	}
 	b, err := content.Decode(data)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errUnreadable, err)
+	}
 	return b, data, err
 }
 
-func (d *Depot) store(project string) (*blob.Store, error) {
+var errUnreadable = errors.New("not in a form that this hub reads")
+
+// lasting tells what only a new upload mends from what may pass by itself.
+func lasting(err error) bool {
+	return errors.Is(err, blob.ErrMissing) || errors.Is(err, blob.ErrCorrupt) || errors.Is(err, errUnreadable)
+}
+
+func (d *Depot) store(project string) (Store, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s := d.stores[project]; s != nil {
 		return s, nil
 	}
-	s, err := blob.Open(filepath.Join(d.dir, project))
+	s, err := d.kept.Project(project)
 	if err != nil {
 		return nil, fmt.Errorf("open the content store of project %s: %w", project, err)
 	}
@@ -243,8 +255,8 @@ type checkKey struct {
 const maxChecks = 10_000
 
 // Check returns what the project forbids in a content, as rendered with the
-// bindings of one cluster.
-func (d *Depot) Check(project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) []report.Problem {
+// bindings of one cluster. An error is that the content cannot be read now.
+func (d *Depot) Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error) {
 	p := desired.BuildPolicy(&v1alpha1.Application{}, project)
 	probe := desired.Entry{Policy: p, Bindings: bindings}
 	key := checkKey{content: digest, policy: probe.Digest(), project: project.Name, namespace: namespace}
@@ -252,26 +264,23 @@ func (d *Depot) Check(project *v1alpha1.Project, namespace string, digest desire
 	known, ok := d.checks[key]
 	d.mu.Unlock()
 	if ok {
-		return known
+		return known, nil
 	}
-	problems, lasting := d.check(project.Name, namespace, p, digest, bindings)
-	if lasting {
-		d.mu.Lock()
-		if len(d.checks) >= maxChecks {
-			clear(d.checks)
-		}
-		d.checks[key] = problems
-		d.mu.Unlock()
+	b, err := d.Bundle(ctx, project.Name, digest)
+	if err != nil && !lasting(err) {
+		return nil, fmt.Errorf("check content %s of project %s: %w", digest.Short(), project.Name, err)
 	}
-	return problems
-}
-
-func (d *Depot) check(project, namespace string, p desired.Policy, digest desired.Digest, bindings map[string]string) (problems []report.Problem, lasting bool) {
-	b, err := d.Bundle(project, digest)
 	if err != nil {
-		return []report.Problem{{Reason: "ContentMissing", Message: err.Error()}}, false
+		return []report.Problem{{Reason: "ContentMissing", Message: err.Error()}}, nil
 	}
-	return CheckBundle(project, namespace, p, b, bindings), true
+	problems := CheckBundle(project.Name, namespace, p, b, bindings)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.checks) >= maxChecks {
+		clear(d.checks)
+	}
+	d.checks[key] = problems
+	return problems, nil
 }
 
 // CheckBundle is the pure part of Check: late binding, then policy.

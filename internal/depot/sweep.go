@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/blob"
 	"atoll.dev/atoll/internal/desired"
 )
 
@@ -23,22 +23,37 @@ const Grace = 24 * time.Hour
 // Sweep deletes content, and the values split from it, that used does not name
 // and that was stored before the grace. It returns how many contents went.
 func (d *Depot) Sweep(ctx context.Context, used func(project string, digest desired.Digest) bool, now time.Time) (int, error) {
-	projects, err := os.ReadDir(d.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
+	projects, err := d.projects(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("sweep the content store: %w", err)
+		return 0, err
 	}
 	var swept int
-	for _, p := range projects {
-		n, err := d.sweepProject(ctx, p.Name(), used, now)
+	for _, name := range projects {
+		n, err := d.sweepProject(ctx, name, used, now)
 		swept += n
 		if err != nil {
-			return swept, fmt.Errorf("sweep the content of project %s: %w", p.Name(), err)
+			return swept, fmt.Errorf("sweep the content of project %s: %w", name, err)
 		}
 	}
 	return swept, nil
+}
+
+// projects are those that exist, and those that are gone and left content: a
+// storage need not be able to tell.
+func (d *Depot) projects(ctx context.Context) ([]string, error) {
+	names, err := d.kept.Projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var existing v1alpha1.ProjectList
+	if err := d.client.List(ctx, &existing); err != nil {
+		return nil, fmt.Errorf("list projects: %w", err)
+	}
+	for i := range existing.Items {
+		names = append(names, existing.Items[i].Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 func (d *Depot) sweepProject(ctx context.Context, project string, used func(string, desired.Digest) bool, now time.Time) (int, error) {
@@ -46,20 +61,27 @@ func (d *Depot) sweepProject(ctx context.Context, project string, used func(stri
 	if err != nil {
 		return 0, err
 	}
-	contents, err := store.List()
+	digests, err := store.Digests(ctx)
 	if err != nil {
 		return 0, err
 	}
 	var swept int
-	for _, c := range contents {
-		if now.Sub(c.Stored) < Grace || used(project, c.Digest) {
+	for _, digest := range digests {
+		if used(project, digest) {
+			continue
+		}
+		stored, err := store.Stored(ctx, digest)
+		if err != nil && !errors.Is(err, blob.ErrMissing) {
+			return swept, err
+		}
+		if err != nil || now.Sub(stored) < Grace {
 			continue
 		}
 		// The values first: a sweep cut short then finds the content again.
-		if err := d.deleteValues(ctx, project, c.Digest); err != nil {
+		if err := d.deleteValues(ctx, project, digest); err != nil {
 			return swept, err
 		}
-		if err := store.Delete(c.Digest); err != nil {
+		if err := store.Delete(ctx, digest); err != nil {
 			return swept, err
 		}
 		swept++

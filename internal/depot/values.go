@@ -68,7 +68,7 @@ func dataKey(ref string) string { return strings.ReplaceAll(ref, ":", ".") }
 
 // Sealed are the values that the content refers to, sealed to the cluster.
 func (d *Depot) Sealed(ctx context.Context, project, cluster string, digest desired.Digest) ([]wire.SealedValue, error) {
-	b, err := d.Bundle(project, digest)
+	b, err := d.Bundle(ctx, project, digest)
 	if err != nil {
 		return nil, err
 	}

@@ -228,7 +228,7 @@ func (c *conn) sendContent(ctx context.Context, digest desired.Digest) error {
 	if !ok {
 		return c.missing(ctx, digest, "this cluster's desired state does not refer to it")
 	}
-	data, err := c.gateway.Contents.Content(project, digest)
+	data, err := c.gateway.Contents.Content(ctx, project, digest)
 	if err != nil {
 		c.gateway.Log.Error("content cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
 		return c.missing(ctx, digest, "the hub cannot read it; see the hub's log")

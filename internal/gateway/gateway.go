@@ -37,7 +37,7 @@ type Clusters interface {
 // Contents reads stored content and its secret values.
 type Contents interface {
 	// Content is the encoded bundle of that digest in a project.
-	Content(project string, digest desired.Digest) ([]byte, error)
+	Content(ctx context.Context, project string, digest desired.Digest) ([]byte, error)
 	// Sealed are the secret values the content refers to, sealed to the cluster.
 	Sealed(ctx context.Context, project, cluster string, digest desired.Digest) ([]wire.SealedValue, error)
 }

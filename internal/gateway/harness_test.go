@@ -90,7 +90,7 @@ type shelf struct {
 	values   map[desired.Digest][]wire.SealedValue
 }
 
-func (s *shelf) Content(_ string, d desired.Digest) ([]byte, error) {
+func (s *shelf) Content(_ context.Context, _ string, d desired.Digest) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if data, ok := s.contents[d]; ok {

@@ -176,7 +176,7 @@ func (s *start) serve(ctx context.Context) error {
 	}
 	h := &hub{
 		Options: s.Options, stamp: stamp, live: s.live, mgr: mgr, ca: s.keys.ca,
-		depot: depot.New(cmp.Or(s.Content, filepath.Join(s.DataDir, "content")), s.live, s.keys.refs),
+		depot: depot.New(depot.Folder(cmp.Or(s.Content, filepath.Join(s.DataDir, "content"))), s.live, s.keys.refs),
 	}
 	listener, err := h.assemble()
 	if err != nil {

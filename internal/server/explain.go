@@ -61,7 +61,7 @@ func (s *server) gatherRevision(ctx context.Context, f *explain.Facts) error {
 		return client.IgnoreNotFound(err)
 	}
 	f.Revision = revision
-	if _, err := s.Depot.Content(app.Namespace, desired.Digest(revision.Spec.Digest)); err != nil {
+	if _, err := s.Depot.Content(ctx, app.Namespace, desired.Digest(revision.Spec.Digest)); err != nil {
 		f.StoreErr = err.Error()
 	} else {
 		f.Stored = true

@@ -5,6 +5,7 @@
 package application
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,9 @@ import (
 type Depot interface {
 	// Admit makes the application's present source durable.
 	Admit(ctx context.Context, app *v1alpha1.Application, namespace string) (depot.Content, error)
-	// Check returns what the project forbids in a content.
-	Check(project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) []report.Problem
+	// Check returns what the project forbids in a content; an error is that it
+	// cannot be read now.
+	Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error)
 }
 
 // Intent fills the Book.
@@ -145,11 +147,15 @@ func (r *Intent) remembered(app *v1alpha1.Application) *v1alpha1.Application {
 
 // plan decides, and guards what must not be deleted before it is withdrawn.
 func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (assign.Plan, depot.Content, error) {
-	state, admitted, err := r.gather(ctx, app)
+	var unread error
+	state, admitted, err := r.gather(ctx, app, &unread)
 	if err != nil {
 		return assign.Plan{}, admitted, err
 	}
 	plan := assign.Make(state)
+	if unread != nil {
+		return assign.Plan{}, admitted, unread // without its content nothing is known to be forbidden
+	}
 	return plan, admitted, r.guard(ctx, app, plan)
 }
 
@@ -167,8 +173,9 @@ func (r *Intent) enterHeld(app *v1alpha1.Application) {
 	}
 }
 
-// gather makes the content durable and reads everything the plan needs.
-func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application) (assign.State, depot.Content, error) {
+// gather makes the content durable and reads everything the plan needs, but for
+// the content, which is read while planning: unread is why it could not be.
+func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *error) (assign.State, depot.Content, error) {
 	s := assign.State{App: r.remembered(app)}
 	project := &v1alpha1.Project{}
 	switch err := r.Client.Get(ctx, types.NamespacedName{Name: app.Namespace}, project); {
@@ -194,7 +201,9 @@ func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application) (assign.
 		return s, content, err
 	}
 	s.Check = func(bindings map[string]string) []report.Problem {
-		return r.Depot.Check(project, namespace, s.Content, bindings)
+		problems, err := r.Depot.Check(ctx, project, namespace, s.Content, bindings)
+		*unread = cmp.Or(*unread, err)
+		return problems
 	}
 	s.Released = r.released
 	return s, content, nil
@@ -289,7 +298,6 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, plan ass
 		}
 		next.Revision = desired.RevisionName(app.Name, admitted.Digest)
 	}
-	next.ObservedGeneration = app.Generation
 	if !plan.Keep {
 		next.Clusters, next.Withdrawing = plan.Clusters, plan.Withdrawing
 	}
