@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 )
 
@@ -51,12 +52,13 @@ func (s *Server) renewCertificates(ctx context.Context) {
 }
 
 // RunControllers runs the built-in controllers until ctx ends and they have
-// stopped. Only for a server with DeferControllers, and on one hub at a time.
-func (s *Server) RunControllers(ctx context.Context) error {
+// stopped. They write by config, which may refuse a hub that leads no longer.
+// Only for a server with DeferControllers, and on one hub at a time.
+func (s *Server) RunControllers(ctx context.Context, config *rest.Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.lifetime, cancel)()
-	controllers, err := newBuiltinControllers(s.LoopbackConfig(), s.chain.informers, s.chain.resources)
+	controllers, err := newBuiltinControllers(config, s.chain.informers, s.chain.resources)
 	if err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func (s *Server) RunControllers(ctx context.Context) error {
 }
 
 func (s *Server) runControllers(ctx context.Context) {
-	if err := s.RunControllers(ctx); err != nil {
+	if err := s.RunControllers(ctx, s.LoopbackConfig()); err != nil {
 		klog.ErrorS(err, "run the built-in controllers")
 	}
 }

@@ -98,7 +98,7 @@ func TestControllersWaitForALeaderWhenDeferred(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.RunControllers(ctx) }()
+	go func() { ended <- s.RunControllers(ctx, s.LoopbackConfig()) }()
 	eventually(t, "the leader's controllers work", func(ctx context.Context) (bool, error) {
 		view, err := client.RbacV1().ClusterRoles().Get(ctx, "view", metav1.GetOptions{})
 		return err == nil && len(view.Rules) > 0, err

@@ -131,18 +131,25 @@ func (s *start) whenLeading(ctx context.Context) error {
 	if !s.external() {
 		return s.serve(ctx)
 	}
-	c := &candidate{shared: s.Content != "", following: func(leader string) {
+	identity, err := replicaName(s.DataDir)
+	if err != nil {
+		return err
+	}
+	kube, err := kubernetesFor(s.cfg)
+	if err != nil {
+		return err
+	}
+	c := newCandidate(kube, identity, s.Content != "", func(leader string) {
 		s.Log.Info("standing by", "leader", leader)
 		s.late.follow(leader)
-	}}
-	if c.identity, err = replicaName(s.DataDir); err != nil {
-		return err
-	}
-	if c.kube, err = kubernetesFor(s.cfg); err != nil {
-		return err
-	}
+	})
 	if err := c.check(ctx, s.live); err != nil {
 		return err
+	}
+	s.cfg = rest.CopyConfig(s.cfg)
+	s.cfg.Wrap(c.tenure.fence)
+	if s.live, err = client.New(s.cfg, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("connect a leader to the hub's own API: %w", err)
 	}
 	standing, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -192,7 +199,7 @@ func (s *start) serve(ctx context.Context) error {
 			}
 		})
 	}
-	run("Kubernetes' controllers", s.api.RunControllers)
+	run("Kubernetes' controllers", func(ctx context.Context) error { return s.api.RunControllers(ctx, s.cfg) })
 	run("controllers", mgr.Start)
 	run("agents' port", listener.Serve)
 	run("direct clusters", h.direct.run)

@@ -31,6 +31,8 @@ const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	leaseRetry    = 2 * time.Second
+	// leaseTimeout leaves time for a second try within renewDeadline.
+	leaseTimeout = 4 * time.Second
 )
 
 // errLostLease ends a hub: what it began as a leader cannot be undone piece by
@@ -45,6 +47,17 @@ type candidate struct {
 	shared bool
 	// following is told who leads.
 	following func(leader string)
+	tenure    *tenure
+}
+
+func newCandidate(kube kubernetes.Interface, identity string, shared bool, following func(leader string)) *candidate {
+	return &candidate{kube: kube, identity: identity, shared: shared, following: following, tenure: &tenure{
+		Interface: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: recordName},
+			Client:     kube.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
+		},
+	}}
 }
 
 // replicaName tells hubs of one store apart and is the same after a restart:
@@ -79,17 +92,26 @@ func (c *candidate) check(ctx context.Context, live client.Client) error {
 	if err != nil {
 		return fmt.Errorf("read the hub's Lease: %w", err)
 	}
-	if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" && *holder != c.identity && !c.shared {
-		return fmt.Errorf("hub %s leads this store, or did last: more than one hub needs content that they share, so start each with --content DIR on a shared volume", *holder)
+	if holder := lease.Spec.HolderIdentity; holder != nil {
+		return c.fits(*holder)
 	}
 	return nil
+}
+
+// fits refuses a leader whose content is not here; "" is none.
+func (c *candidate) fits(leader string) error {
+	if c.shared || leader == "" || leader == c.identity {
+		return nil
+	}
+	return fmt.Errorf("hub %s leads this store, or did last: more than one hub needs content that they share, so start each with --content DIR on a shared volume", leader)
 }
 
 // lead waits for the Lease, and then does work until ctx ends or the Lease is
 // lost. The Lease is given up after work has ended, not before.
 func (c *candidate) lead(ctx context.Context, work func(context.Context) error) error {
-	electing, resign := context.WithCancel(context.WithoutCancel(ctx))
-	defer resign()
+	electing, resign := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer resign(nil)
+	c.tenure.lose = func() { resign(errLostLease) }
 	var first sync.Once // of the beginning of work and the end of the election
 	began, ended := false, make(chan error, 1)
 	begin := func(leading context.Context) {
@@ -97,34 +119,36 @@ func (c *candidate) lead(ctx context.Context, work func(context.Context) error) 
 		if !began {
 			return
 		}
-		defer resign()
+		defer resign(nil)
 		working, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
 		defer context.AfterFunc(leading, func() { stop(errLostLease) })()
-		ended <- work(working)
+		err := work(working)
+		c.tenure.workEnded()
+		ended <- err
 	}
 	defer context.AfterFunc(ctx, func() {
-		first.Do(resign)
+		first.Do(func() { resign(nil) })
 	})()
-	elector, err := leaderelection.NewLeaderElector(c.config(begin))
+	elector, err := leaderelection.NewLeaderElector(c.config(begin, resign))
 	if err != nil {
 		return fmt.Errorf("prepare the election of a leader: %w", err)
 	}
 	elector.Run(electing)
 	first.Do(func() {})
-	if !began {
-		return nil
+	if began {
+		return <-ended
 	}
-	return <-ended
+	if cause := context.Cause(electing); ctx.Err() == nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
 }
 
-func (c *candidate) config(begin func(context.Context)) leaderelection.LeaderElectionConfig {
+func (c *candidate) config(begin func(context.Context), resign context.CancelCauseFunc) leaderelection.LeaderElectionConfig {
 	return leaderelection.LeaderElectionConfig{
-		Name: recordName,
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: recordName},
-			Client:     c.kube.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: c.identity},
-		},
+		Name:          recordName,
+		Lock:          c.tenure,
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: leaseRetry,
 		// Without shared content nobody else may lead, and the name that stays in
 		// the Lease says so.
@@ -133,9 +157,14 @@ func (c *candidate) config(begin func(context.Context)) leaderelection.LeaderEle
 			OnStartedLeading: begin,
 			OnStoppedLeading: func() {},
 			OnNewLeader: func(leader string) {
-				if leader != c.identity {
-					c.following(leader)
+				if leader == "" || leader == c.identity {
+					return // nobody, after one gave its Lease up, is no news
 				}
+				// Two that began at once found no Lease when they checked.
+				if err := c.fits(leader); err != nil {
+					resign(err)
+				}
+				c.following(leader)
 			},
 		},
 	}

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -141,36 +144,129 @@ func storedTerm(t *testing.T, w *world) uint64 {
 	return o.Hub.Term
 }
 
-func TestALeaderWhoseLeaseIsTakenStops(t *testing.T) {
-	b := hubOf(t)
+// leading is a candidate that leads until its context ends.
+type leading struct {
+	*candidate
+	began chan struct{}
+	ended chan error
+}
+
+func (b *bench) leadAs(ctx context.Context, identity string, shared bool) *leading {
+	b.Helper()
 	kube, err := kubernetesFor(b.config)
 	b.must(err)
-	c := &candidate{kube: kube, identity: "one", following: func(string) {}}
-	began := make(chan struct{})
-	ended := make(chan error, 1)
+	l := &leading{newCandidate(kube, identity, shared, func(string) {}), make(chan struct{}), make(chan error, 1)}
+	b.Cleanup(func() {
+		err := b.client.Delete(context.Background(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: recordName}})
+		if client.IgnoreNotFound(err) != nil {
+			b.Error(err)
+		}
+	})
 	go func() {
-		ended <- c.lead(t.Context(), func(ctx context.Context) error {
-			close(began)
+		l.ended <- l.lead(ctx, func(ctx context.Context) error {
+			close(l.began)
 			<-ctx.Done()
 			return context.Cause(ctx)
 		})
 	}()
-	<-began
-	other := &candidate{kube: kube, identity: "other", following: func(string) {}}
-	if err := other.check(t.Context(), b.client); err == nil || !strings.Contains(err.Error(), "hub one leads") {
-		t.Errorf("another without shared content: %v", err)
-	}
-	lock := other.config(nil).Lock
-	b.eventually("the Lease is another's", func() error {
-		record, _, err := lock.Get(t.Context())
+	return l
+}
+
+// hand makes holder the Lease's, as if it had run out and been taken.
+func (b *bench) hand(holder string) {
+	b.Helper()
+	kube, err := kubernetesFor(b.config)
+	b.must(err)
+	lock := newCandidate(kube, "test", true, nil).tenure.Interface
+	b.eventually("the Lease is handed on", func() error {
+		record, _, err := lock.Get(b.Context())
 		if err != nil {
 			return err
 		}
-		record.HolderIdentity = "other"
-		return lock.Update(t.Context(), *record)
+		record.HolderIdentity = holder
+		return lock.Update(b.Context(), *record)
 	})
-	if err := <-ended; !errors.Is(err, errLostLease) {
+}
+
+func TestALeaderWhoseLeaseIsTakenStops(t *testing.T) {
+	b := hubOf(t)
+	one := b.leadAs(t.Context(), "one", false)
+	<-one.began
+	if err := newCandidate(one.kube, "other", false, nil).check(t.Context(), b.client); err == nil || !strings.Contains(err.Error(), "hub one leads") {
+		t.Errorf("another without shared content: %v", err)
+	}
+	b.hand("other")
+	if err := <-one.ended; !errors.Is(err, errLostLease) {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A process may be frozen while another leads and gives the Lease up again. What
+// it knows is old then, and its term is below the other's.
+func TestALeaderDoesNotGoOnAfterAnotherLedMeanwhile(t *testing.T) {
+	b := hubOf(t)
+	one := b.leadAs(t.Context(), "one", true)
+	<-one.began
+	b.hand("")
+	if err := <-one.ended; !errors.Is(err, errLostLease) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestWhoCannotSeeTheLeadersContentDoesNotStandBy(t *testing.T) {
+	b := hubOf(t)
+	one := b.leadAs(t.Context(), "one", false)
+	<-one.began
+	// Without the check before, as of two that began at once.
+	two := b.leadAs(t.Context(), "two", false)
+	if err := <-two.ended; err == nil || !strings.Contains(err.Error(), "hub one leads this store") {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestWhatALeaderCannotHoldIsNotWritten(t *testing.T) {
+	b := hubOf(t)
+	one := b.leadAs(t.Context(), "one", true)
+	config := rest.CopyConfig(b.config)
+	config.Wrap(one.tenure.fence)
+	fenced, err := client.New(config, client.Options{Scheme: b.client.Scheme()})
+	b.must(err)
+	write := func(name string) error {
+		return fenced.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}})
+	}
+	<-one.began
+	b.must(write("leading"))
+
+	for what, change := range map[string]func(time.Time) time.Time{
+		"frozen past its deadline":         func(at time.Time) time.Time { return at.Add(-renewDeadline) },
+		"suspended, by the wall clock":     func(at time.Time) time.Time { return at.Round(0).Add(-renewDeadline) },
+		"not renewed since long, restored": func(time.Time) time.Time { return time.Unix(1, 0) },
+	} {
+		stale := &tenure{renewed: change(time.Now())}
+		if stale.holds() {
+			t.Errorf("%s: it may write", what)
+		}
+	}
+	b.hand("other")
+	if err := <-one.ended; !errors.Is(err, errLostLease) {
+		t.Errorf("it ended with %v", err)
+	}
+	if err := write("overtaken"); !errors.Is(err, errLostLease) {
+		t.Errorf("a write after the Lease was lost: %v", err)
+	}
+	b.must(fenced.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "leading"}, &corev1.ConfigMap{}))
+}
+
+func TestALeaseIsNotGivenUpWhileItsLeaderWorks(t *testing.T) {
+	b := hubOf(t)
+	one := b.leadAs(t.Context(), "one", true)
+	<-one.began
+	// As the elector does when it could not renew in time.
+	record, _, err := one.tenure.Get(t.Context())
+	b.must(err)
+	record.HolderIdentity = ""
+	if err := one.tenure.Update(t.Context(), *record); !errors.Is(err, errLostLease) {
+		t.Errorf("given up: %v", err)
 	}
 }
 
