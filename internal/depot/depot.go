@@ -24,9 +24,10 @@ import (
 
 // Depot is safe for concurrent use.
 type Depot struct {
-	kept   Stores
-	client client.Client
-	refs   seal.RefKey
+	kept      Stores
+	client    client.Client
+	namespace string // of the Secrets with values
+	refs      seal.RefKey
 
 	mu     sync.Mutex
 	stores map[string]Store
@@ -45,10 +46,10 @@ type admission struct {
 	err     error
 }
 
-// New keeps content in the stores.
-func New(in Stores, c client.Client, refs seal.RefKey) *Depot {
+// New keeps content in the stores, and values in Secrets of namespace.
+func New(in Stores, c client.Client, namespace string, refs seal.RefKey) *Depot {
 	return &Depot{
-		kept: in, client: c, refs: refs,
+		kept: in, client: c, namespace: namespace, refs: refs,
 		stores:   map[string]Store{},
 		admitted: map[desired.Key]admission{},
 		checks:   map[checkKey][]report.Problem{},

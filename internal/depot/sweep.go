@@ -92,7 +92,7 @@ func (d *Depot) sweepProject(ctx context.Context, project string, used func(stri
 func (d *Depot) deleteValues(ctx context.Context, project string, digest desired.Digest) error {
 	for part := 0; ; part++ {
 		s := &corev1.Secret{}
-		name := types.NamespacedName{Namespace: v1alpha1.SystemNamespace, Name: valuesName(project, digest, part)}
+		name := types.NamespacedName{Namespace: d.namespace, Name: valuesName(project, digest, part)}
 		if err := d.client.Get(ctx, name, s); err != nil {
 			return client.IgnoreNotFound(err)
 		}

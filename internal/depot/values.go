@@ -35,7 +35,7 @@ func (d *Depot) saveValues(ctx context.Context, project string, digest desired.D
 		immutable := true
 		s := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: v1alpha1.SystemNamespace,
+				Namespace: d.namespace,
 				Name:      valuesName(project, digest, part),
 				Labels:    map[string]string{"atoll.dev/project": project},
 			},
@@ -106,7 +106,7 @@ func (d *Depot) values(ctx context.Context, project string, digest desired.Diges
 	values := map[string][]byte{}
 	for part := 0; len(values) < want; part++ {
 		s := &corev1.Secret{}
-		name := types.NamespacedName{Namespace: v1alpha1.SystemNamespace, Name: valuesName(project, digest, part)}
+		name := types.NamespacedName{Namespace: d.namespace, Name: valuesName(project, digest, part)}
 		if err := d.client.Get(ctx, name, s); err != nil {
 			if apierrors.IsNotFound(err) {
 				break

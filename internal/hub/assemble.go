@@ -68,7 +68,7 @@ func (h *hub) assemble() (*link.Listener, error) {
 	h.statusPulse = newPulse(time.Second, 50, applicationNamed)
 	h.intentPulse = newPulse(100*time.Millisecond, 500, applicationNamed)
 	h.clusterPulse = newPulse(time.Second, 100, clusterNamed)
-	h.registry = registry.New(h.live, h.mgr.GetClient())
+	h.registry = registry.New(h.live, h.mgr.GetClient(), h.Namespace)
 	h.book = desired.NewBook(func(cluster string) { h.gateway.Notify(cluster) })
 	h.fleet = observed.New(h.observe)
 	agents := trust.NewServer(trust.ServerConfig{CA: h.ca, Registry: h.registry, Log: h.Log})

@@ -74,7 +74,7 @@ func (d *direct) ensure(ctx context.Context, name string) error {
 		d.end(name)
 		return nil
 	}
-	secret := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: c.Spec.Direct.SecretName}
+	secret := client.ObjectKey{Namespace: d.hub.Namespace, Name: c.Spec.Direct.SecretName}
 	old := d.running[name]
 	if old != nil && old.uid == c.UID && old.secret == secret || d.stopped {
 		return nil

@@ -48,6 +48,8 @@ type Options struct {
 	Content string
 	// Etcd is an external store; without servers the hub runs its own.
 	Etcd apiserver.ExternalEtcd
+	// Namespace holds what the hub itself stores; default atoll-system.
+	Namespace string
 	// Listen is the API's host:port, AgentListen the agents' port.
 	Listen      string
 	AgentListen string
@@ -75,6 +77,7 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		return err
 	}
 	o.Keys = cmp.Or(o.Keys, filepath.Join(o.DataDir, "pki"))
+	o.Namespace = cmp.Or(o.Namespace, v1alpha1.SystemNamespace)
 	keys, err := openKeys(o.Keys)
 	if err != nil {
 		return err
@@ -125,7 +128,7 @@ func (s *start) whenLeading(ctx context.Context) error {
 	if s.live, err = client.New(s.cfg, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connect to the hub's own API: %w", err)
 	}
-	if err := ensureNamespace(ctx, s.live); err != nil {
+	if err := ensureNamespace(ctx, s.live, s.Namespace); err != nil {
 		return err
 	}
 	if !s.external() {
@@ -139,7 +142,7 @@ func (s *start) whenLeading(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := newCandidate(kube, identity, s.Content != "", func(leader string) {
+	c := newCandidate(kube, s.Namespace, identity, s.Content != "", func(leader string) {
 		s.Log.Info("standing by", "leader", leader)
 		s.late.follow(leader)
 	})
@@ -167,7 +170,7 @@ func (s *start) whenLeading(ctx context.Context) error {
 func (s *start) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stamp, err := takeTerm(ctx, s.live)
+	stamp, err := takeTerm(ctx, s.live, s.Namespace)
 	if err != nil {
 		return err
 	}
@@ -183,7 +186,7 @@ func (s *start) serve(ctx context.Context) error {
 	}
 	h := &hub{
 		Options: s.Options, stamp: stamp, live: s.live, mgr: mgr, ca: s.keys.ca,
-		depot: depot.New(depot.Folder(cmp.Or(s.Content, filepath.Join(s.DataDir, "content"))), s.live, s.keys.refs),
+		depot: depot.New(depot.Folder(cmp.Or(s.Content, filepath.Join(s.DataDir, "content"))), s.live, s.Namespace, s.keys.refs),
 	}
 	listener, err := h.assemble()
 	if err != nil {

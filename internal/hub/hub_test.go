@@ -24,9 +24,9 @@ import (
 
 func TestEachStartTakesALaterTermOfTheSameHistory(t *testing.T) {
 	b := hubOf(t)
-	before, err := takeTerm(t.Context(), b.client)
+	before, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace)
 	b.must(err)
-	after, err := takeTerm(t.Context(), b.client)
+	after, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace)
 	b.must(err)
 	if after.Term != before.Term+1 || after.Incarnation != before.Incarnation || before.Incarnation == "" {
 		t.Errorf("%+v after %+v", after, before)
@@ -40,7 +40,7 @@ func TestOfHubsThatStartAtOnceNoTwoShareATerm(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			stamp, err := takeTerm(t.Context(), b.client)
+			stamp, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace)
 			if err != nil {
 				return // the loser of a race starts again
 			}
@@ -114,7 +114,7 @@ func TestATokenGoesWithItsCluster(t *testing.T) {
 
 func TestOneKubernetesClusterIsEnrolledUnderOneName(t *testing.T) {
 	b := hubOf(t)
-	r := registry.New(b.client, b.client)
+	r := registry.New(b.client, b.client, v1alpha1.SystemNamespace)
 	names := []string{"twin-a", "twin-b", "twin-c"}
 	for _, n := range names {
 		b.register(n, nil)
@@ -153,7 +153,7 @@ func TestOneKubernetesClusterIsEnrolledUnderOneName(t *testing.T) {
 
 func TestEditsOfAnIdentityAtOnceAreAllKept(t *testing.T) {
 	b := hubOf(t)
-	r := registry.New(b.client, b.client)
+	r := registry.New(b.client, b.client, v1alpha1.SystemNamespace)
 	b.register("edits", nil)
 	b.must(r.SaveIdentity(t.Context(), "edits", trust.Enrolled{ClusterUID: "uid-edits", Fingerprint: "one", SealingKey: "k"}))
 	expires := time.Now().Add(time.Hour).Truncate(time.Second)
@@ -203,6 +203,43 @@ func synced(app *v1alpha1.Application) error {
 		return fmt.Errorf("status %+v", app.Status)
 	}
 	return nil
+}
+
+// A status of the generation that was just written must not show the counts of
+// the one before: who polls for both would believe that the change has arrived.
+func TestCountsAreOfTheGenerationThatTheStatusNames(t *testing.T) {
+	b := hubOf(t)
+	b.project("counted")
+	m := b.joined("counted-1", map[string]string{"test": "counted"})
+	key := desired.Key{Project: "counted", Application: "shop"}
+	b.deploy("counted", "shop", "test=counted", v1alpha1.Orphan)
+	m.until("the application", func(r desired.Root) bool { _, ok := r.Get(key); return ok })
+	m.reports(key, report.InSync, report.HealthHealthy)
+	b.eventually("in sync and healthy", func() error { return synced(b.app("counted", "shop")) })
+
+	watching, err := client.NewWithWatch(b.config, client.Options{Scheme: b.client.Scheme()})
+	b.must(err)
+	seen, err := watching.Watch(t.Context(), &v1alpha1.ApplicationList{}, client.InNamespace("counted"))
+	b.must(err)
+	defer seen.Stop()
+	app := b.app("counted", "shop")
+	app.Spec.Source.Inline = fmt.Sprintf(manifest, "another")
+	b.must(b.client.Update(t.Context(), app)) // the agent never speaks of it
+	for late := time.After(patience); ; {
+		select {
+		case e := <-seen.ResultChan():
+			found, ok := e.Object.(*v1alpha1.Application)
+			if !ok || found.Generation < app.Generation || found.Status.ObservedGeneration < found.Generation {
+				continue
+			}
+			if n := found.Status.Counts; n.InSync != 0 || n.Progressing != 1 {
+				t.Fatalf("generation %d, which no agent has, is said to be %+v", found.Generation, n)
+			}
+			return
+		case <-late:
+			t.Fatal("the status never spoke of the new generation")
+		}
+	}
 }
 
 func TestAnIntentReachesItsClusterAndComesBackAsStatus(t *testing.T) {

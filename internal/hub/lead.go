@@ -21,7 +21,6 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apiserver/pki"
 )
 
@@ -41,8 +40,10 @@ var errLostLease = errors.New("this hub could not renew its Lease in time, so an
 
 // candidate is a hub that shares its store with others, or may.
 type candidate struct {
-	kube     kubernetes.Interface
-	identity string
+	kube kubernetes.Interface
+	// namespace is the Lease's.
+	namespace string
+	identity  string
 	// shared says that every hub of the store sees the same content.
 	shared bool
 	// following is told who leads.
@@ -50,10 +51,10 @@ type candidate struct {
 	tenure    *tenure
 }
 
-func newCandidate(kube kubernetes.Interface, identity string, shared bool, following func(leader string)) *candidate {
-	return &candidate{kube: kube, identity: identity, shared: shared, following: following, tenure: &tenure{
+func newCandidate(kube kubernetes.Interface, namespace, identity string, shared bool, following func(leader string)) *candidate {
+	return &candidate{kube: kube, namespace: namespace, identity: identity, shared: shared, following: following, tenure: &tenure{
 		Interface: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: recordName},
+			LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: recordName},
 			Client:     kube.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		},
@@ -85,7 +86,7 @@ func replicaName(dataDir string) (string, error) {
 // check refuses to follow or succeed another hub whose content is not here.
 func (c *candidate) check(ctx context.Context, live client.Client) error {
 	lease := &coordinationv1.Lease{}
-	err := live.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: recordName}, lease)
+	err := live.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: recordName}, lease)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

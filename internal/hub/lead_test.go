@@ -155,7 +155,7 @@ func (b *bench) leadAs(ctx context.Context, identity string, shared bool) *leadi
 	b.Helper()
 	kube, err := kubernetesFor(b.config)
 	b.must(err)
-	l := &leading{newCandidate(kube, identity, shared, func(string) {}), make(chan struct{}), make(chan error, 1)}
+	l := &leading{newCandidate(kube, v1alpha1.SystemNamespace, identity, shared, func(string) {}), make(chan struct{}), make(chan error, 1)}
 	b.Cleanup(func() {
 		err := b.client.Delete(context.Background(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: recordName}})
 		if client.IgnoreNotFound(err) != nil {
@@ -177,7 +177,7 @@ func (b *bench) hand(holder string) {
 	b.Helper()
 	kube, err := kubernetesFor(b.config)
 	b.must(err)
-	lock := newCandidate(kube, "test", true, nil).tenure.Interface
+	lock := newCandidate(kube, v1alpha1.SystemNamespace, "test", true, nil).tenure.Interface
 	b.eventually("the Lease is handed on", func() error {
 		record, _, err := lock.Get(b.Context())
 		if err != nil {
@@ -192,7 +192,7 @@ func TestALeaderWhoseLeaseIsTakenStops(t *testing.T) {
 	b := hubOf(t)
 	one := b.leadAs(t.Context(), "one", false)
 	<-one.began
-	if err := newCandidate(one.kube, "other", false, nil).check(t.Context(), b.client); err == nil || !strings.Contains(err.Error(), "hub one leads") {
+	if err := newCandidate(one.kube, v1alpha1.SystemNamespace, "other", false, nil).check(t.Context(), b.client); err == nil || !strings.Contains(err.Error(), "hub one leads") {
 		t.Errorf("another without shared content: %v", err)
 	}
 	b.hand("other")

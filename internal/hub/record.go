@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/wire"
 )
 
@@ -20,8 +19,8 @@ import (
 // many leaders it has had.
 const recordName = "atoll-hub"
 
-func ensureNamespace(ctx context.Context, c client.Client) error {
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SystemNamespace}}
+func ensureNamespace(ctx context.Context, c client.Client, name string) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if err := c.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create namespace %s: %w", ns.Name, err)
 	}
@@ -30,18 +29,18 @@ func ensureNamespace(ctx context.Context, c client.Client) error {
 
 // takeTerm begins a new term. It is written before anything is said to an
 // agent: two leaders never share a term, whatever crashes in between.
-func takeTerm(ctx context.Context, c client.Client) (wire.Stamp, error) {
+func takeTerm(ctx context.Context, c client.Client, namespace string) (wire.Stamp, error) {
 	record := &corev1.ConfigMap{}
-	err := c.Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: recordName}, record)
+	err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: recordName}, record)
 	switch {
 	case apierrors.IsNotFound(err):
-		return firstTerm(ctx, c)
+		return firstTerm(ctx, c, namespace)
 	case err != nil:
 		return wire.Stamp{}, fmt.Errorf("read the hub's record: %w", err)
 	}
 	term, err := strconv.ParseUint(record.Data["term"], 10, 64)
 	if err != nil || record.Data["incarnation"] == "" {
-		return wire.Stamp{}, fmt.Errorf("the hub's record %s/%s is damaged: it must hold an incarnation and a term", v1alpha1.SystemNamespace, recordName)
+		return wire.Stamp{}, fmt.Errorf("the hub's record %s/%s is damaged: it must hold an incarnation and a term", namespace, recordName)
 	}
 	stamp := wire.Stamp{Incarnation: record.Data["incarnation"], Term: term + 1}
 	record.Data["term"] = strconv.FormatUint(stamp.Term, 10)
@@ -51,12 +50,12 @@ func takeTerm(ctx context.Context, c client.Client) (wire.Stamp, error) {
 	return stamp, nil
 }
 
-func firstTerm(ctx context.Context, c client.Client) (wire.Stamp, error) {
+func firstTerm(ctx context.Context, c client.Client, namespace string) (wire.Stamp, error) {
 	id := make([]byte, 16)
 	rand.Read(id) // never fails
 	stamp := wire.Stamp{Incarnation: hex.EncodeToString(id), Term: 1}
 	record := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: recordName},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: recordName},
 		Data:       map[string]string{"incarnation": stamp.Incarnation, "term": "1"},
 	}
 	if err := c.Create(ctx, record); err != nil {

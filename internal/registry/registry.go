@@ -31,8 +31,9 @@ import (
 // at the cache, made good by what this process itself enrolled: only the
 // leader enrols.
 type Registry struct {
-	client client.Client
-	cached client.Reader
+	client    client.Client
+	cached    client.Reader
+	namespace string // of the tokens
 
 	// enrolling is held from the look to the write, so that one Kubernetes
 	// cluster that joins under two names at once is enrolled under one.
@@ -43,9 +44,10 @@ type Registry struct {
 
 var _ trust.Registry = (*Registry)(nil)
 
-// New uses live for decisions and cached for looking through all clusters.
-func New(live client.Client, cached client.Reader) *Registry {
-	return &Registry{client: live, cached: cached, enrolled: map[string]string{}}
+// New uses live for decisions and cached for looking through all clusters;
+// tokens lie in namespace.
+func New(live client.Client, cached client.Reader, namespace string) *Registry {
+	return &Registry{client: live, cached: cached, namespace: namespace, enrolled: map[string]string{}}
 }
 
 // Lookup returns what is known of a cluster.
@@ -109,15 +111,15 @@ func (r *Registry) ByClusterUID(ctx context.Context, uid string) (string, error)
 	return "", nil
 }
 
-func tokenName(cluster string) types.NamespacedName {
-	return types.NamespacedName{Namespace: v1alpha1.SystemNamespace, Name: "join." + cluster}
+func (r *Registry) tokenName(cluster string) types.NamespacedName {
+	return types.NamespacedName{Namespace: r.namespace, Name: "join." + cluster}
 }
 
 const tokenKey = "record"
 
 func (r *Registry) token(ctx context.Context, cluster string) (*corev1.Secret, *trust.TokenRecord, error) {
 	s := &corev1.Secret{}
-	if err := r.client.Get(ctx, tokenName(cluster), s); err != nil {
+	if err := r.client.Get(ctx, r.tokenName(cluster), s); err != nil {
 		return nil, nil, err
 	}
 	record := &trust.TokenRecord{}
@@ -137,7 +139,7 @@ func (r *Registry) SaveToken(ctx context.Context, record trust.TokenRecord) erro
 	if err != nil {
 		return fmt.Errorf("make a token for cluster %s: %w", record.Cluster, err)
 	}
-	name := tokenName(record.Cluster)
+	name := r.tokenName(record.Cluster)
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: name.Namespace, Name: name.Name,
