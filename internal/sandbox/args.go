@@ -12,10 +12,12 @@ const (
 	ControllerManager = "kube-controller-manager"
 	Scheduler         = "kube-scheduler"
 	Kwok              = "kwok"
+	Node              = "node"
 )
 
-// Components is every component, in the order in which they start.
-var Components = []string{Etcd, APIServer, ControllerManager, Scheduler, Kwok}
+// Components is every component, in the order in which they start. A cluster
+// has either Kwok, which plays its nodes, or a Node that is real.
+var Components = []string{Etcd, APIServer, ControllerManager, Scheduler, Kwok, Node}
 
 // arguments is the command line of a component.
 func (c *Cluster) arguments(component string) []string {
@@ -35,6 +37,8 @@ func (c *Cluster) arguments(component string) []string {
 			"--profiling=false",
 			unthrottled[0], unthrottled[1],
 		}
+	case Node:
+		return c.nodeArguments()
 	default:
 		return []string{"--kubeconfig=" + c.path("kwok.kubeconfig"), "--state=" + c.path("state.json")}
 	}
@@ -63,7 +67,7 @@ func (c *Cluster) etcdArguments() []string {
 }
 
 func (c *Cluster) apiServerArguments() []string {
-	return []string{
+	return append([]string{
 		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", c.state.Ports.APIServer),
@@ -96,7 +100,7 @@ func (c *Cluster) apiServerArguments() []string {
 		"--enable-admission-plugins=NodeRestriction",
 		"--allow-privileged=true",
 		"--profiling=false",
-	}
+	}, c.towardsNode()...)
 }
 
 func (c *Cluster) controllerManagerArguments() []string {
@@ -118,5 +122,7 @@ func (c *Cluster) controllerManagerArguments() []string {
 		// Pod addresses are dealt out for the whole cluster by the simulated
 		// kubelets, so that 5,000 nodes need no /24 each.
 		"--allocate-node-cidrs=false",
+		// People watch, and nothing else waits for the default's 15 seconds.
+		"--horizontal-pod-autoscaler-sync-period=5s",
 	}
 }

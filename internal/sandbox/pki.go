@@ -25,6 +25,9 @@ type authority struct {
 	dir  string
 }
 
+// MetricsService is the Service behind metrics.k8s.io, in kube-system.
+const MetricsService = "metrics-server"
+
 // identity is a certificate to issue: for a client a user and groups, for a
 // server the names and addresses it answers to.
 type identity struct {
@@ -53,6 +56,9 @@ func writePKI(dir string, s State) error {
 			{file: "kube-controller-manager", user: "system:kube-controller-manager"},
 			{file: "kube-scheduler", user: "system:kube-scheduler"},
 			{file: "kubelet", user: "system:node", hosts: nodeIPs(s)},
+			{file: "node", user: "system:node:" + NodeName(s.Spec, 0), groups: []string{"system:nodes"}},
+			{file: "kube-proxy", user: "system:kube-proxy"},
+			{file: "metrics", user: MetricsService, hosts: []string{MetricsService + ".kube-system.svc"}},
 		},
 		"etcd-ca": {
 			{file: "etcd", user: "etcd", hosts: []string{"127.0.0.1", "localhost"}},
@@ -77,6 +83,9 @@ func writePKI(dir string, s State) error {
 func serviceIP(s State) string { return fmt.Sprintf("10.%d.0.1", 128+s.Index) }
 
 func nodeIPs(s State) []string {
+	if s.Spec.RealNodes {
+		return []string{s.realNodeIP()}
+	}
 	ips := make([]string, s.Spec.Nodes)
 	for n := range ips {
 		ips[n] = s.NodeIP(n)

@@ -72,6 +72,10 @@ func (s State) NodeIP(n int) string {
 	return fmt.Sprintf("127.%d.%d.%d", 16+s.Index, (n+1)/250, (n+1)%250+1)
 }
 
+// MetricsIP is the loopback address at which the cluster's usage is told, at
+// the kubelets' port. It is the one before the first node's.
+func (s State) MetricsIP() string { return fmt.Sprintf("127.%d.0.1", 16+s.Index) }
+
 // ReadState reads a state.json. The error is fs.ErrNotExist when there is none.
 func ReadState(path string) (State, error) {
 	var s State

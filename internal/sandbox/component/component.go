@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	_ "time/tzdata" // CronJob time zones work on a machine without a zone database
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,7 @@ import (
 var servers = map[string]func([]string) int{
 	sandbox.Etcd:              func(args []string) int { return report(runEtcd(args)) },
 	sandbox.Kwok:              func(args []string) int { return report(runKwok(context.Background(), args)) },
+	sandbox.Node:              func(args []string) int { return report(runNode(args)) },
 	sandbox.Edge:              func(args []string) int { return report(runEdge(context.Background(), args)) },
 	sandbox.APIServer:         serve(apiserver.NewAPIServerCommand),
 	sandbox.ControllerManager: serve(controllermanager.NewControllerManagerCommand),
@@ -69,6 +71,9 @@ func report(err error) int {
 	return 1
 }
 
+// onOrphaned is what this component does before it follows its owner.
+var onOrphaned atomic.Pointer[func()]
+
 // followLifeline ends this process when the pipe it inherited ends, which is
 // when its owner has gone by whatever death. Unlike the kernel's parent-death
 // signal it does not depend on which thread of the owner forked.
@@ -80,6 +85,9 @@ func followLifeline() {
 	pipe := os.NewFile(uintptr(fd), "lifeline")
 	go func() {
 		io.Copy(io.Discard, pipe)
+		if end := onOrphaned.Load(); end != nil {
+			(*end)()
+		}
 		if dir := os.Getenv(sandbox.LifelineRemoveVariable); dir != "" {
 			os.RemoveAll(dir)
 		}

@@ -1,6 +1,10 @@
 package component
 
-import "strings"
+import (
+	"strings"
+
+	"atoll.dev/atoll/internal/sandbox/podprocess"
+)
 
 // The tags that decide a container's fate, for want of anything that runs.
 // An image may be pinned by digest after its tag.
@@ -13,6 +17,8 @@ const (
 // fates are the jq expressions that the stage files refer to as @NAME@. Of
 // CRASHES, FAILS and COMPLETES at most one is true of a pod.
 var fates = map[string]string{
+	// Pods that are run here are played to no further than their containers' turn.
+	"RUNS": `[.spec.containers[].image | test("` + podprocess.ImagePattern + `")] | any`,
 	// A kubelet restarts what exits unless told never to; a failed Job pod
 	// fails, whatever its restart policy, so that one tag means one outcome.
 	"CRASHES":       `.spec.restartPolicy as $policy | [.spec.containers[].image | (` + jqBroken + ` and $policy != "Never") or (` + jqFail + ` and $policy == "Always")] | any`,

@@ -16,10 +16,10 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/sandbox/podprocess"
 	"atoll.dev/atoll/internal/sandbox/traffic"
 )
 
@@ -31,12 +31,13 @@ const apiServerUser = "kube-apiserver-kubelet-client"
 type kubelets struct {
 	client kubernetes.Interface
 	pods   *traffic.Pods
+	agents *podprocess.Kubelet
 }
 
 // serve answers on each node's address what the API server asks of a kubelet:
 // logs, commands in containers, and connections to their ports.
 func (k *kubelets) serve(ctx context.Context, state sandbox.State, pki string) error {
-	config, err := kubeletTLS(pki)
+	config, err := serverTLS(pki, "kubelet", "ca", apiServerUser)
 	if err != nil {
 		return fmt.Errorf("serve kubelets: %w", err)
 	}
@@ -62,12 +63,13 @@ func (k *kubelets) serve(ctx context.Context, state sandbox.State, pki string) e
 	return <-ended
 }
 
-func kubeletTLS(pki string) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(pki, "kubelet.crt"), filepath.Join(pki, "kubelet.key"))
+// serverTLS serves with one pair of the cluster to one user of one authority.
+func serverTLS(pki, pair, authority, user string) (*tls.Config, error) {
+	own, err := tls.LoadX509KeyPair(filepath.Join(pki, pair+".crt"), filepath.Join(pki, pair+".key"))
 	if err != nil {
 		return nil, err
 	}
-	ca, err := os.ReadFile(filepath.Join(pki, "ca.crt"))
+	ca, err := os.ReadFile(filepath.Join(pki, authority+".crt"))
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +77,12 @@ func kubeletTLS(pki string) (*tls.Config, error) {
 	clients.AppendCertsFromPEM(ca)
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{pair},
+		Certificates: []tls.Certificate{own},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		ClientCAs:    clients,
 		VerifyConnection: func(c tls.ConnectionState) error {
-			if user := c.PeerCertificates[0].Subject.CommonName; user != apiServerUser {
-				return fmt.Errorf("%q is not the API server", user)
+			if who := c.PeerCertificates[0].Subject.CommonName; who != user {
+				return fmt.Errorf("%q is not the API server", who)
 			}
 			return nil
 		},
@@ -111,8 +113,11 @@ func (k *kubelets) logs(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		now, container := time.Now(), r.PathValue("container")
-		lines, ended := containerLog(pod, container, now)
-		lines = withRequests(lines, k.pods.Log(pod.UID, types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, container, now))
+		lines, ended, err := k.said(pod, container, options.previous, now)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
 		if first {
 			lines = options.window(lines, now)
 		}

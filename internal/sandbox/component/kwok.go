@@ -3,7 +3,9 @@ package component
 import (
 	"context"
 	"fmt"
+	"net"
 	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
@@ -26,7 +28,8 @@ import (
 const kubeletID = "atoll-sandbox"
 
 // runKwok creates the nodes and storage classes of a cluster and plays the
-// kubelets, the volume driver, the pods' servers and the load balancer.
+// kubelets, the volume driver, the pods' servers, the load balancer and
+// metrics-server.
 func runKwok(ctx context.Context, args []string) error {
 	flags := pflag.NewFlagSet(sandbox.Kwok, pflag.ContinueOnError)
 	kubeconfig := flags.String("kubeconfig", "", "how to reach the cluster")
@@ -51,15 +54,25 @@ func runKwok(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	pki := filepath.Join(filepath.Dir(*statePath), "pki")
 	group, ctx := errgroup.WithContext(ctx)
+	agents, err := newAgents(ctx, typed, state, filepath.Dir(*statePath))
+	if err != nil {
+		return err
+	}
 	group.Go(func() error { return populate(ctx, typed, state) })
 	group.Go(func() error { return playKubelets(ctx, *kubeconfig, typed, state) })
 	group.Go(func() error { return provisionVolumes(ctx, typed) })
 	group.Go(func() error { return balanceLoads(ctx, typed, state, pods) })
-	group.Go(func() error { return listenForPods(ctx, typed, pods) })
+	group.Go(func() error { return listenForPods(ctx, typed, pods, agents) })
 	group.Go(func() error {
-		k := &kubelets{client: typed, pods: pods}
-		return k.serve(ctx, state, filepath.Join(filepath.Dir(*statePath), "pki"))
+		k := &kubelets{client: typed, pods: pods, agents: agents}
+		return k.serve(ctx, state, pki)
+	})
+	group.Go(func() error { return registerMetrics(ctx, config, typed, state, pki) })
+	group.Go(func() error {
+		m := &metrics{client: typed, pods: pods}
+		return m.serve(ctx, net.JoinHostPort(state.MetricsIP(), strconv.Itoa(state.Ports.Kubelet)), pki)
 	})
 	return group.Wait()
 }

@@ -15,7 +15,7 @@ import (
 	"atoll.dev/atoll/internal/sandbox"
 )
 
-func nodeName(spec sandbox.ClusterSpec, n int) string { return fmt.Sprintf("%s-%d", spec.Name, n+1) }
+func nodeName(spec sandbox.ClusterSpec, n int) string { return sandbox.NodeName(spec, n) }
 
 // buildNode is node n of a cluster, as the provider's kubelet would register it.
 func buildNode(state sandbox.State, n int) (*corev1.Node, error) {

@@ -76,8 +76,9 @@ func withRequests(lines []logLine, requests []traffic.Line) []logLine {
 // logOptions are those of v1.PodLogOptions that the API server passes on.
 type logOptions struct {
 	follow, timestamps bool
-	tail               int // -1 is all
-	limit              int // bytes; 0 is none
+	previous           bool // of the run before this one
+	tail               int  // -1 is all
+	limit              int  // bytes; 0 is none
 	since              time.Duration
 	sinceTime          time.Time
 }
@@ -86,6 +87,7 @@ func parseLogOptions(query url.Values) (logOptions, error) {
 	o := logOptions{tail: -1}
 	for name, set := range map[string]func(string) error{
 		"follow":     func(v string) (err error) { o.follow, err = strconv.ParseBool(v); return },
+		"previous":   func(v string) (err error) { o.previous, err = strconv.ParseBool(v); return },
 		"timestamps": func(v string) (err error) { o.timestamps, err = strconv.ParseBool(v); return },
 		"tailLines":  func(v string) (err error) { o.tail, err = natural(v); return },
 		"limitBytes": func(v string) (err error) { o.limit, err = natural(v); return },

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/internal/sandbox/podprocess"
 	"atoll.dev/atoll/internal/sandbox/traffic"
 )
 
@@ -29,17 +30,29 @@ func newTraffic(state sandbox.State) (*traffic.Pods, error) {
 
 // listenForPods opens and closes the ports of pods as they become ready and
 // go. What is known of the pods is kept while the API server is dead.
-func listenForPods(ctx context.Context, client kubernetes.Interface, pods *traffic.Pods) error {
+func listenForPods(ctx context.Context, client kubernetes.Interface, pods *traffic.Pods, agents *podprocess.Kubelet) error {
 	factory := informers.NewSharedInformerFactory(client, retryPorts)
 	informer := factory.Core().V1().Pods().Informer()
 	if err := informer.SetTransform(forTraffic); err != nil {
 		return err
 	}
-	set := func(object any) { pods.Set(object.(*corev1.Pod)) }
+	set := func(object any) {
+		if pod := object.(*corev1.Pod); podprocess.Runs(pod) {
+			agents.Set(pod)
+		} else {
+			pods.Set(pod)
+		}
+	}
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    set,
 		UpdateFunc: func(_, object any) { set(object) },
 		DeleteFunc: func(object any) {
+			if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = gone.Obj
+			}
+			if pod, ok := object.(*corev1.Pod); ok {
+				agents.Remove(pod.UID)
+			}
 			if name, err := cache.DeletionHandlingObjectToName(object); err == nil {
 				pods.Remove(types.NamespacedName{Namespace: name.Namespace, Name: name.Name})
 			}
@@ -49,6 +62,11 @@ func listenForPods(ctx context.Context, client kubernetes.Interface, pods *traff
 		return err
 	}
 	factory.Start(ctx.Done())
+	if known := factory.WaitForCacheSync(ctx.Done()); known != nil && ctx.Err() == nil {
+		if err := agents.Sweep(); err != nil {
+			return err
+		}
+	}
 	<-ctx.Done()
 	return ctx.Err()
 }

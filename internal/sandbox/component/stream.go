@@ -14,6 +14,7 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 
+	"atoll.dev/atoll/internal/sandbox/podprocess"
 	"atoll.dev/atoll/internal/sandbox/traffic"
 )
 
@@ -49,6 +50,10 @@ func (k *kubelets) shellFor(w http.ResponseWriter, r *http.Request) (*shell, *re
 		return nil, nil, false
 	}
 	name := r.PathValue("container")
+	if podprocess.Runs(pod) {
+		http.Error(w, fmt.Sprintf("no command is run in %s: its image holds the agent and nothing else, and the sandbox runs nothing besides", name), http.StatusNotImplemented)
+		return nil, nil, false
+	}
 	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == name })
 	runs := slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == name && s.State.Running != nil })
 	if i < 0 || !runs {

@@ -47,6 +47,7 @@ spec:
       - name: web
         image: "web:1"
         ports: [{name: http, containerPort: 8080}]
+        resources: {requests: {cpu: 100m}}
         env:
         - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         - {name: GREETING, valueFrom: {configMapKeyRef: {name: words, key: greeting}}}`
@@ -183,6 +184,7 @@ func TestALoadBalancerReachesThePodsOfItsCluster(t *testing.T) {
 	t.Run("exec is answered, and nothing is run", func(t *testing.T) { execInPod(t, config, client, answer.Pod) })
 	t.Run("a forwarded port reaches the pod", func(t *testing.T) { forwardPort(t, config, client, answer.Pod) })
 	t.Run("a rolling update loses no request", func(t *testing.T) { rollUnderLoad(t, client, url) })
+	t.Run("usage follows requests, and a scaler follows usage", func(t *testing.T) { scaleByUsage(t, config, client, url) })
 	t.Run("traffic outlives the API server", func(t *testing.T) { loseTheAPIServer(t, cluster, client, url) })
 
 	patch(t, client, `{"spec":{"replicas":0}}`)

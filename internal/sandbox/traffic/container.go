@@ -43,6 +43,7 @@ type Answer struct {
 type container struct {
 	identity Answer // without what each request adds
 	requests atomic.Int64
+	meter    meter
 	journal  journal
 }
 
@@ -53,6 +54,7 @@ func (c *container) serve(port int32) http.Handler {
 		answer := c.identity
 		answer.Port, answer.Method, answer.Path = port, r.Method, r.URL.Path
 		answer.Request = c.requests.Add(1)
+		c.meter.add(start)
 		if r.URL.Path != "/healthz" {
 			status, answer.Error = c.behave(r, answer.Request)
 		}

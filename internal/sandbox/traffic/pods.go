@@ -80,13 +80,28 @@ func (p *Pods) Remove(name types.NamespacedName) {
 
 // Log is what a container said of its requests up to now, oldest first.
 func (p *Pods) Log(uid types.UID, name types.NamespacedName, containerName string, now time.Time) []Line {
+	if c := p.container(uid, name, containerName); c != nil {
+		return c.journal.until(now)
+	}
+	return nil
+}
+
+// Served is how many requests a container answered in the last usage.Window.
+func (p *Pods) Served(uid types.UID, name types.NamespacedName, containerName string, now time.Time) int64 {
+	if c := p.container(uid, name, containerName); c != nil {
+		return c.meter.until(now)
+	}
+	return 0
+}
+
+// container is nil for one that was never ready.
+func (p *Pods) container(uid types.UID, name types.NamespacedName, containerName string) *container {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	have := p.pods[name]
-	if have == nil || have.uid != uid || have.containers[containerName] == nil {
-		return nil
+	if have := p.pods[name]; have != nil && have.uid == uid {
+		return have.containers[containerName]
 	}
-	return have.containers[containerName].journal.until(now)
+	return nil
 }
 
 // open listens at each port that is not listened at yet. One that something
