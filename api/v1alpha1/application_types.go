@@ -172,6 +172,7 @@ type HealthRule struct {
 // ApplicationStatus summarises the fleet; the names behind the counts come
 // from the fleet API.
 type ApplicationStatus struct {
+	// ObservedGeneration is the generation that all the rest speaks of.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// +listType=map
 	// +listMapKey=type

@@ -19,19 +19,17 @@ import (
 // loops apply their parts under different field managers, so neither can
 // undo the other.
 type intentStatus struct {
-	ObservedGeneration int64              `json:"observedGeneration,omitempty"`
-	Revision           string             `json:"revision,omitempty"`
-	Clusters           []string           `json:"clusters,omitempty"`
-	Withdrawing        []string           `json:"withdrawing,omitempty"`
-	Conditions         []metav1.Condition `json:"conditions,omitempty"`
+	Revision    string             `json:"revision,omitempty"`
+	Clusters    []string           `json:"clusters,omitempty"`
+	Withdrawing []string           `json:"withdrawing,omitempty"`
+	Conditions  []metav1.Condition `json:"conditions,omitempty"`
 }
 
 func statusOf(app *v1alpha1.Application) intentStatus {
 	s := intentStatus{
-		ObservedGeneration: app.Status.ObservedGeneration,
-		Revision:           app.Status.Revision,
-		Clusters:           app.Status.Clusters,
-		Withdrawing:        app.Status.Withdrawing,
+		Revision:    app.Status.Revision,
+		Clusters:    app.Status.Clusters,
+		Withdrawing: app.Status.Withdrawing,
 	}
 	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionPlaced} {
 		if c := meta.FindStatusCondition(app.Status.Conditions, kind); c != nil {

@@ -26,12 +26,14 @@ type Status struct {
 	Now       func() time.Time
 }
 
-// fleetStatus is the part of the status that this loop owns.
+// fleetStatus is the part of the status that this loop owns. The generation
+// belongs to it, for it comes last: who sees it current may believe the counts.
 type fleetStatus struct {
-	Counts     v1alpha1.Counts      `json:"counts"`
-	Exceptions []v1alpha1.Exception `json:"exceptions,omitempty"`
-	AsOf       *metav1.Time         `json:"asOf,omitempty"`
-	Conditions []metav1.Condition   `json:"conditions,omitempty"`
+	ObservedGeneration int64                `json:"observedGeneration,omitempty"`
+	Counts             v1alpha1.Counts      `json:"counts"`
+	Exceptions         []v1alpha1.Exception `json:"exceptions,omitempty"`
+	AsOf               *metav1.Time         `json:"asOf,omitempty"`
+	Conditions         []metav1.Condition   `json:"conditions,omitempty"`
 }
 
 // Reconcile summarises one application.
@@ -72,7 +74,7 @@ func Members(app *v1alpha1.Application, book *desired.Book, fleet *observed.Flee
 }
 
 func (r *Status) next(app *v1alpha1.Application, s observed.Summary) fleetStatus {
-	next := fleetStatus{Counts: s.Counts, Exceptions: s.Exceptions}
+	next := fleetStatus{ObservedGeneration: entered(app), Counts: s.Counts, Exceptions: s.Exceptions}
 	if !s.AsOf.IsZero() {
 		t := metav1.NewTime(s.AsOf.Truncate(time.Second))
 		next.AsOf = &t
@@ -88,6 +90,15 @@ func (r *Status) next(app *v1alpha1.Application, s observed.Summary) fleetStatus
 	return next
 }
 
+// entered is the generation that the intent loop has put into the Book: it
+// says so on the Accepted condition, and after it has entered it.
+func entered(app *v1alpha1.Application) int64 {
+	if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted); c != nil {
+		return c.ObservedGeneration
+	}
+	return 0
+}
+
 func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Condition {
 	placed, why := s.Counts.Placed, worst(s)
 	if placed == 0 {
@@ -101,7 +112,7 @@ func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Conditio
 			condition(app, v1alpha1.ConditionReady, false, reason, message),
 		}
 	}
-	current := app.Status.ObservedGeneration == app.Generation
+	current := entered(app) == app.Generation
 	synced := current && s.Counts.InSync == placed
 	healthy := current && s.Counts.Healthy == placed
 	accepted := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
@@ -154,7 +165,7 @@ func (s fleetStatus) differs(app *v1alpha1.Application) bool {
 			return true
 		}
 	}
-	return s.Counts != old.Counts || !sameExceptions(s.Exceptions, old.Exceptions)
+	return s.ObservedGeneration != app.Status.ObservedGeneration || s.Counts != old.Counts || !sameExceptions(s.Exceptions, old.Exceptions)
 }
 
 func sameExceptions(a, b []v1alpha1.Exception) bool {
