@@ -2,6 +2,8 @@ package apply
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +58,25 @@ func TestALabelThatSelectsOurObjectsComesBackToo(t *testing.T) {
 	w.synced("shop")
 	w.edit(configs, "settings", `{"metadata":{"labels":{"`+partOfLabel+`":null}}}`)
 	w.eventually("the label is back", func() bool { return w.get(configs, "settings").GetLabels()[partOfLabel] != "" })
+	s := w.state("shop", "in sync again", func(s report.State) bool { return s.Sync == report.InSync && s.Corrections == 1 })
+	if got := s.Drift[0]; !strings.Contains(got.Path, partOfLabel) || got.New == report.Deleted {
+		t.Errorf("record of the lost label: %+v", got)
+	}
+}
+
+func TestALabelThatGoesWithAChangeHidesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("shop", configMap("settings", "color", "blue"))
+	w.synced("shop")
+	w.edit(configs, "settings", `{"data":{"color":"red"},"metadata":{"labels":{"`+partOfLabel+`":null}}}`)
+	w.eventually("both are back", func() bool {
+		o := w.get(configs, "settings")
+		return o.GetLabels()[partOfLabel] != "" && field(o, "data", "color") == "blue"
+	})
+	s := w.state("shop", "in sync again", func(s report.State) bool { return s.Sync == report.InSync && s.Corrections == 2 })
+	if !slices.ContainsFunc(s.Drift, func(c report.Change) bool { return c.Path == "data.color" && c.New == "red" }) {
+		t.Errorf("the changed field is not on record: %+v", s.Drift)
+	}
 }
 
 func TestWhatOthersAddAndDefaultIsNoDrift(t *testing.T) {

@@ -37,6 +37,7 @@ type object struct {
 	// What is known of the live object.
 	seen        bool
 	missing     bool
+	vanished    bool // a watch said so, and nobody looked
 	replaced    bool // another UID stands at the name
 	terminating bool
 	uid         string
@@ -84,7 +85,7 @@ func (o *object) wanted() bool { return o.source != nil }
 // applied tells that the API server accepted just what is wanted now.
 func (o *object) applied() bool {
 	return o.rec != nil && o.rec.Accepted == o.want && o.rec.GivenUp == o.giveUpHash && o.blocked == "" &&
-		o.seen && !o.missing && !o.replaced
+		o.seen && !o.missing && !o.vanished && !o.replaced
 }
 
 // step is what an object needs next.
@@ -122,9 +123,12 @@ func (o *object) next(now time.Time) step {
 		return idle
 	case o.rec == nil:
 		return create
-	case o.missing:
+	case o.missing, o.vanished:
 		if o.corrects(now) || o.rec.Accepted != o.want {
 			return recreate
+		}
+		if o.vanished {
+			return check
 		}
 		return idle
 	case o.recheck, !o.judgeAt.IsZero() && !now.Before(o.judgeAt):

@@ -51,7 +51,7 @@ func (e *Engine) observe(o *object, s sighting) {
 		e.vanished(o, uid)
 		return
 	}
-	o.version, o.seen, o.missing = s.meta.GetResourceVersion(), true, false
+	o.version, o.seen, o.missing, o.vanished = s.meta.GetResourceVersion(), true, false, false
 	if uid != o.uid {
 		o.uid, o.firstSeen = uid, e.clock()
 	}
@@ -72,12 +72,17 @@ func (e *Engine) observe(o *object, s sighting) {
 }
 
 // vanished takes a deletion. A watch that selects by label also says deleted
-// when only the label went, so the object is read before it is made again.
+// when only the label went; recreate tells which.
 func (e *Engine) vanished(o *object, uid string) {
 	if o.rec == nil || uid != "" && uid != o.rec.UID && uid != o.uid {
 		return
 	}
-	o.recheck, o.terminating = true, false
+	o.terminating = false
+	if o.wanted() && !o.remove && len(o.giveUp) == 0 {
+		o.vanished = true // what is given up must not be reset unseen
+	} else {
+		o.recheck = true
+	}
 	if o.deleting {
 		o.notBefore = time.Time{}
 	}

@@ -158,7 +158,7 @@ func (e *Engine) record(o *object, j job, out outcome) {
 		return
 	}
 	o.succeed()
-	o.recheck, o.judgeAt, o.missing = false, time.Time{}, out.absent
+	o.recheck, o.judgeAt, o.missing, o.vanished = false, time.Time{}, out.absent, false
 	o.kind = j.target.kind
 	if o.missing {
 		o.seen = true

@@ -81,21 +81,44 @@ func (e *Engine) retire(ctx context.Context, j job) {
 	}
 }
 
-// recreate makes an object again that someone deleted.
+// recreate makes an object again that someone deleted. What only vanished from
+// a watch is applied without force: where it is gone that makes it, where just
+// its label went that brings the label back, and where more was changed the
+// conflict says so. Reading it first would cost every deletion a round trip.
 func (e *Engine) recreate(ctx context.Context, j job) outcome {
 	body, gaveUp, err := j.body(nil)
 	if err != nil {
 		return outcome{err: err}
 	}
-	obj, err := e.clients.apply(ctx, j.target, body, j.manager, true)
+	obj, err := e.clients.apply(ctx, j.target, body, j.manager, j.object.missing)
+	if conflicts(err) && j.object.vanished {
+		return e.look(ctx, j)
+	}
 	if err != nil {
 		return e.failed(ctx, j, err)
 	}
 	out := e.settled(ctx, j, obj, gaveUp)
-	if out.rec != nil && out.rec.UID != j.object.rec.UID {
+	switch {
+	case out.rec == nil:
+	case out.rec.UID != j.object.rec.UID:
 		// Who deleted it, and when, is written nowhere: this is when it was found.
 		out.changes = []report.Change{{Object: j.object.ref, New: report.Deleted, At: report.Time(e.clock()), Corrected: true}}
+	case j.object.vanished:
+		return e.unlabelled(j, obj, out)
 	}
+	return out
+}
+
+// unlabelled records that someone took the label by which the watch finds the
+// object, which is back in obj.
+func (e *Engine) unlabelled(j job, obj *unstructured.Unstructured, out outcome) outcome {
+	before := obj.DeepCopy()
+	unstructured.RemoveNestedField(before.Object, "metadata", "labels", partOfLabel)
+	changes, err := drift.Compare(j.object.rec.Baseline, before, j.manager, j.object.giveUp)
+	if err != nil {
+		e.log.Error("what was changed cannot be told: the baseline is unreadable", "object", j.target.id.String(), "error", err)
+	}
+	out.changes = described(&j.object, j.manifest(), changes, true)
 	return out
 }
 

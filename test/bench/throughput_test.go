@@ -111,8 +111,8 @@ func (b *bed) timed(namespace, app string, n int, deliver func(context.Context) 
 	before, revision := b.used(), b.revision()
 	start := time.Now()
 	b.must(deliver(b.t.Context()))
-	s.await(func(s *sights) bool { return s.everywhere(app+"-", n, 0) })
-	w := work{took: time.Since(start)}
+	last := s.await(func(s *sights) bool { return s.everywhere(app+"-", n, 0) })
+	w := work{took: last.Sub(start)}
 	b.await("the controllers of the members", func() bool { return b.observed(namespace, app, n) })
 	time.Sleep(quiet) // reports, saved state: all of it is the cost of the delivery
 	w.whole, w.usage, w.writes = time.Since(start), b.used().since(before), b.revision()-revision

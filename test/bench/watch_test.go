@@ -10,13 +10,15 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 )
 
 // sight is one event of a watch.
 type sight struct {
 	place  int // the member's index
 	name   string
-	change int // of the annotation; -1 when somebody else set it
+	change int
 	kind   watch.EventType
 	at     time.Time
 }
@@ -29,22 +31,41 @@ type sights struct {
 	done     sync.WaitGroup
 	mu       sync.Mutex
 	present  []map[string]int // by place: name → change
+	moved    time.Time        // when an object last came or showed another change
 	observer func(sight)
-	moved    chan struct{}
 }
 
-// watch begins at the present state.
+// watch begins at the present state, and goes on where it was when a server
+// that is under load ends it.
 func (b *bed) watch(namespace string) *sights {
 	b.t.Helper()
 	ctx, stop := context.WithCancel(b.t.Context())
-	s := &sights{b: b, stop: stop, moved: make(chan struct{}, 1)}
+	s := &sights{b: b, stop: stop}
 	for place, m := range b.members {
-		s.present = append(s.present, map[string]int{})
-		w, err := m.metadata.Resource(deployments).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
+		all := m.metadata.Resource(deployments).Namespace(namespace)
+		list, err := all.List(ctx, metav1.ListOptions{})
+		b.must(err)
+		names := map[string]int{}
+		for i := range list.Items {
+			names[list.Items[i].Name] = changeOf(&list.Items[i])
+		}
+		s.present = append(s.present, names)
+		w, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &cache.ListWatch{
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return all.Watch(ctx, o) },
+		})
 		b.must(err)
 		s.done.Go(func() { s.follow(ctx, w, place) })
 	}
 	return s
+}
+
+// changeOf reads the annotation; -1 when somebody else set it.
+func changeOf(object metav1.Object) int {
+	change, err := strconv.Atoi(object.GetAnnotations()[changeKey])
+	if err != nil {
+		return -1
+	}
+	return change
 }
 
 func (s *sights) follow(ctx context.Context, w watch.Interface, place int) {
@@ -59,11 +80,7 @@ func (s *sights) follow(ctx context.Context, w watch.Interface, place int) {
 			s.b.t.Errorf("the watch of %s: %v %+v", s.b.members[place].Name, err, event.Object)
 			return
 		}
-		change, err := strconv.Atoi(object.GetAnnotations()[changeKey])
-		if err != nil {
-			change = -1
-		}
-		s.take(sight{place: place, name: object.GetName(), change: change, kind: event.Type, at: at})
+		s.take(sight{place: place, name: object.GetName(), change: changeOf(object), kind: event.Type, at: at})
 	}
 	if ctx.Err() == nil {
 		s.b.t.Errorf("the watch of %s ended", s.b.members[place].Name)
@@ -73,17 +90,17 @@ func (s *sights) follow(ctx context.Context, w watch.Interface, place int) {
 func (s *sights) take(e sight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	names := s.present[e.place]
 	if e.kind == watch.Deleted {
-		delete(s.present[e.place], e.name)
+		delete(names, e.name)
 	} else {
-		s.present[e.place][e.name] = e.change
+		if before, was := names[e.name]; !was || before != e.change {
+			s.moved = e.at
+		}
+		names[e.name] = e.change
 	}
 	if s.observer != nil {
 		s.observer(e)
-	}
-	select {
-	case s.moved <- struct{}{}:
-	default:
 	}
 }
 
@@ -112,17 +129,18 @@ func (s *sights) everywhere(prefix string, n, change int) bool {
 	return true
 }
 
-// await asks after every event until it is so.
-func (s *sights) await(ok func(*sights) bool) {
+// await asks now and then, not after every event: counting must cost little
+// beside what is measured. It returns when the last object came or changed.
+func (s *sights) await(ok func(*sights) bool) time.Time {
 	s.b.t.Helper()
-	limit := time.After(patience)
-	for !ok(s) {
-		select {
-		case <-s.moved:
-		case <-limit:
+	for limit := time.Now().Add(patience); !ok(s); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(limit) {
 			s.b.t.Fatal("it does not come to pass")
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.moved
 }
 
 func (s *sights) end() {
