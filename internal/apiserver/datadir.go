@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/klog/v2"
+
 	"atoll.dev/atoll/internal/apiserver/pki"
 )
 
@@ -72,6 +74,14 @@ func (d dataDir) ensureServingPair(authority *pki.Authority, hosts []string) err
 	leaf := pki.Leaf{CommonName: "atoll-hub", Hosts: hosts, Lifetime: servingLifetime}
 	_, err := authority.EnsureLeaf(d.pki("apiserver.crt"), d.pki("apiserver.key"), leaf, renewBefore)
 	return err
+}
+
+// renewServingPair is for a server that runs: it reloads the files by itself,
+// and a certificate that could not be renewed is good for a month yet.
+func (d dataDir) renewServingPair(authority *pki.Authority, hosts []string) {
+	if err := d.ensureServingPair(authority, hosts); err != nil {
+		klog.ErrorS(err, "renew the serving certificate")
+	}
 }
 
 // authenticationConfiguration lets callers without a credential ask for the

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -45,9 +46,40 @@ func (d keysDir) fingerprints(authority *pki.Authority) (Fingerprints, error) {
 	return prints, err
 }
 
-// secretKeys are those in the encryption file; a provider that keeps its keys
-// elsewhere has none.
+// secretKeys are the fingerprints of the keys in the encryption file.
 func (d keysDir) secretKeys() ([]string, error) {
+	keys, err := d.encryptionKeys()
+	if err != nil {
+		return nil, err
+	}
+	var prints []string
+	for _, key := range keys {
+		prints = append(prints, Fingerprint([]byte(key.Secret)))
+	}
+	return prints, nil
+}
+
+// SecretsKeys are the keys in dir that encrypt Secrets, the one in use first,
+// for a store on which no API server of ours does it.
+func SecretsKeys(dir string) ([][]byte, error) {
+	keys, err := keysDir(dir).encryptionKeys()
+	if err != nil {
+		return nil, err
+	}
+	var secrets [][]byte
+	for _, key := range keys {
+		secret, err := base64.StdEncoding.DecodeString(key.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("read the keys of Secrets in %s: key %s is not base64: %w", keysDir(dir).secretsKeyFile(), key.Name, err)
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets, nil
+}
+
+// encryptionKeys are those in the encryption file; a provider that keeps its
+// keys elsewhere has none.
+func (d keysDir) encryptionKeys() ([]apiserverconfigv1.Key, error) {
 	data, err := os.ReadFile(d.secretsKeyFile())
 	if err != nil {
 		return nil, fmt.Errorf("read the keys of Secrets: %w", err)
@@ -56,15 +88,13 @@ func (d keysDir) secretKeys() ([]string, error) {
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		return nil, fmt.Errorf("read the keys of Secrets in %s: it is no EncryptionConfiguration: %w", d.secretsKeyFile(), err)
 	}
-	var prints []string
+	var keys []apiserverconfigv1.Key
 	for _, resource := range config.Resources {
 		for _, p := range resource.Providers {
-			for _, key := range keysOfProvider(p) {
-				prints = append(prints, Fingerprint([]byte(key.Secret)))
-			}
+			keys = append(keys, keysOfProvider(p)...)
 		}
 	}
-	return prints, nil
+	return keys, nil
 }
 
 func keysOfProvider(p apiserverconfigv1.ProviderConfiguration) []apiserverconfigv1.Key {
@@ -94,6 +124,6 @@ func (f Fingerprints) differ(other Fingerprints) []string {
 
 // foreignStore says that a store belongs to hubs with other keys.
 func foreignStore(names []string) error {
-	return fmt.Errorf("this store was begun by a hub with other keys (%s): start this hub with those keys, by --keys or in its data directory, or give it a store of its own (with an external etcd, another --etcd-prefix)",
+	return fmt.Errorf("this store was begun by a hub with other keys (%s): start this hub with those keys, by --keys or in its data directory, or give it a store of its own (in an external etcd another --etcd-prefix, else another cluster)",
 		strings.Join(names, ", "))
 }

@@ -42,9 +42,7 @@ const renewalCheck = 12 * time.Hour
 // server reloads its files by itself.
 func (s *Server) renewCertificates(ctx context.Context) {
 	wait.UntilWithContext(ctx, func(context.Context) {
-		if err := s.dir.ensureServingPair(s.authority, s.options.hosts()); err != nil {
-			klog.ErrorS(err, "renew the serving certificate")
-		}
+		s.dir.renewServingPair(s.authority, s.options.hosts())
 		if err := s.dir.ensureAdminKubeconfig(s.authority, s.address); err != nil {
 			klog.ErrorS(err, "renew the admin kubeconfig")
 		}

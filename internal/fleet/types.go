@@ -205,6 +205,9 @@ type HubInfo struct {
 	Term        uint64 `json:"term"`
 	// Storage is embedded, etcd or kubernetes.
 	Storage string `json:"storage"`
+	// Namespace is where the hub keeps its own, such as kubeconfigs of direct
+	// clusters.
+	Namespace string `json:"namespace"`
 }
 
 // ClusterTotals counts clusters by state.

@@ -7,9 +7,9 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apiserver"
@@ -22,6 +22,8 @@ import (
 type admit struct {
 	// client is late: the API server must run before it can be asked.
 	client func() (kubernetes.Interface, error)
+	// namespace is the hub's own.
+	namespace string
 }
 
 // Judges wants every resource of atoll.dev.
@@ -36,6 +38,9 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	}
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err
+	}
+	if w.Kind.Kind == "Project" && w.Operation == admission.Create && w.New.GetName() == a.namespace {
+		return field.Forbidden(field.NewPath("metadata", "name"), "namespace "+a.namespace+" is where the hub keeps its own; choose another name")
 	}
 	for _, p := range validate.Privileges(w.Kind, w.New, w.Old) {
 		allowed, err := a.allowed(ctx, w, p)
@@ -71,8 +76,4 @@ func (a *admit) allowed(ctx context.Context, w apiserver.Write, p validate.Privi
 		return false, fmt.Errorf("ask whether %s may %s %s: %w", w.User.GetName(), p.Verb, p.Resource, err)
 	}
 	return review.Status.Allowed, nil
-}
-
-func kubernetesFor(cfg *rest.Config) (kubernetes.Interface, error) {
-	return kubernetes.NewForConfig(cfg)
 }

@@ -127,7 +127,7 @@ func (h *hub) fleetAPI() http.Handler {
 		Book: h.book, Fleet: h.fleet, Gateway: h.gateway, Depot: h.depot, Tokens: h.registry,
 		Address: h.address,
 		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
-		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage()},
+		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage(), Namespace: h.Namespace},
 		Now:     time.Now,
 	})
 }

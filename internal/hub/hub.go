@@ -48,7 +48,11 @@ type Options struct {
 	Content string
 	// Etcd is an external store; without servers the hub runs its own.
 	Etcd apiserver.ExternalEtcd
-	// Namespace holds what the hub itself stores; default atoll-system.
+	// Host is a Kubernetes cluster that serves and stores in the place of the
+	// embedded control plane; nil without one.
+	Host *apiserver.HostCluster
+	// Namespace holds what the hub itself stores; default that of the Host, else
+	// atoll-system.
 	Namespace string
 	// Listen is the API's host:port, AgentListen the agents' port.
 	Listen      string
@@ -77,14 +81,16 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		return err
 	}
 	o.Keys = cmp.Or(o.Keys, filepath.Join(o.DataDir, "pki"))
+	if o.Host != nil {
+		o.Namespace = o.Host.Namespace
+	}
 	o.Namespace = cmp.Or(o.Namespace, v1alpha1.SystemNamespace)
 	keys, err := openKeys(o.Keys)
 	if err != nil {
 		return err
 	}
-	late := &lateHandler{}
-	var loopback atomic.Pointer[rest.Config]
-	api, err := apiserver.Start(ctx, apiserver.Options{
+	s := &start{Options: o, keys: keys, late: &lateHandler{}, ready: ready}
+	err = s.startAPI(ctx, apiserver.Options{
 		DataDir:      o.DataDir,
 		Keys:         o.Keys,
 		Fingerprints: keys.fingerprints(),
@@ -94,29 +100,65 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		Listen:           o.Listen,
 		PublicAddresses:  publicHosts(o.PublicAddress),
 		CRDs:             definitions,
-		Validators:       []apiserver.Validator{&admit{client: sync.OnceValues(func() (kubernetes.Interface, error) { return kubernetesFor(loopback.Load()) })}},
-		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: late}},
+		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace}},
+		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: s.late}},
 		Log:              o.Verbose,
 	})
 	if err != nil {
 		return err
 	}
-	cfg := api.LoopbackConfig()
-	cfg.QPS = -1 // in process: the API server's own fairness is the limit
-	loopback.Store(cfg)
-	s := &start{Options: o, api: api, cfg: cfg, keys: keys, late: late, ready: ready}
-	return errors.Join(s.whenLeading(ctx), api.Stop())
+	return errors.Join(s.whenLeading(ctx), s.api.Stop())
+}
+
+// control is the Kubernetes API that a hub works on: its own, or a host's.
+type control interface {
+	LoopbackConfig() *rest.Config
+	RunControllers(context.Context, *rest.Config) error
+	Address() string
+	AdminKubeconfig() string
+	Done() <-chan struct{}
+	Wait() error
+	Stop() error
 }
 
 // start is a hub whose API runs and whose other parts do not yet.
 type start struct {
 	Options
-	api   *apiserver.Server
+	api   control
+	host  *apiserver.Host // nil unless it is the api
 	cfg   *rest.Config
 	keys  keys
 	late  *lateHandler
 	ready func(Ready)
 	live  client.Client
+	// kube is there when the API is, which may be asked to admit before.
+	kube atomic.Pointer[kubernetes.Clientset]
+}
+
+func (s *start) startAPI(ctx context.Context, o apiserver.Options) (err error) {
+	if s.Host != nil {
+		if s.host, err = apiserver.StartOnHost(ctx, *s.Host, o); err != nil {
+			return err
+		}
+		s.api = s.host
+	} else if s.api, err = apiserver.Start(ctx, o); err != nil {
+		return err
+	}
+	s.cfg = s.api.LoopbackConfig()
+	kube, err := kubernetes.NewForConfig(s.cfg)
+	if err != nil {
+		return errors.Join(fmt.Errorf("make the hub's own client: %w", err), s.api.Stop())
+	}
+	s.kube.Store(kube)
+	return nil
+}
+
+// reviews is the client that asks what people may do.
+func (s *start) reviews() (kubernetes.Interface, error) {
+	if kube := s.kube.Load(); kube != nil {
+		return kube, nil
+	}
+	return nil, errors.New("the hub is starting; try again in a moment")
 }
 
 // whenLeading serves, on a store that others may reach only with the Lease.
@@ -138,11 +180,7 @@ func (s *start) whenLeading(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kube, err := kubernetesFor(s.cfg)
-	if err != nil {
-		return err
-	}
-	c := newCandidate(kube, s.Namespace, identity, s.Content != "", func(leader string) {
+	c := newCandidate(s.kube.Load(), s.Namespace, identity, s.Content != "", func(leader string) {
 		s.Log.Info("standing by", "leader", leader)
 		s.late.follow(leader)
 	})
@@ -174,6 +212,11 @@ func (s *start) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.host != nil {
+		if err := s.host.Lead(ctx, s.cfg, fmt.Sprint(stamp.Term)); err != nil {
+			return err
+		}
+	}
 	mgr, err := manager.New(s.cfg, manager.Options{
 		Scheme:         s.live.Scheme(),
 		Metrics:        server.Options{BindAddress: "0"},
@@ -184,9 +227,13 @@ func (s *start) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare the controllers: %w", err)
 	}
+	values, err := s.values()
+	if err != nil {
+		return err
+	}
 	h := &hub{
 		Options: s.Options, stamp: stamp, live: s.live, mgr: mgr, ca: s.keys.ca,
-		depot: depot.New(depot.Folder(cmp.Or(s.Content, filepath.Join(s.DataDir, "content"))), s.live, s.Namespace, s.keys.refs),
+		depot: depot.New(depot.Folder(cmp.Or(s.Content, filepath.Join(s.DataDir, "content"))), values, s.Namespace, s.keys.refs),
 	}
 	listener, err := h.assemble()
 	if err != nil {
@@ -226,11 +273,15 @@ func (s *start) serve(ctx context.Context) error {
 	return nil
 }
 
-func (o *Options) external() bool { return len(o.Etcd.Servers) > 0 }
+// external says that other hubs may reach the store.
+func (o *Options) external() bool { return o.Host != nil || len(o.Etcd.Servers) > 0 }
 
 // storage names the mode, as people are told it.
 func (o *Options) storage() string {
-	if o.external() {
+	switch {
+	case o.Host != nil:
+		return "kubernetes"
+	case o.external():
 		return "etcd"
 	}
 	return "embedded"

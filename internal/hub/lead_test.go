@@ -14,6 +14,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -153,7 +154,7 @@ type leading struct {
 
 func (b *bench) leadAs(ctx context.Context, identity string, shared bool) *leading {
 	b.Helper()
-	kube, err := kubernetesFor(b.config)
+	kube, err := kubernetes.NewForConfig(b.config)
 	b.must(err)
 	l := &leading{newCandidate(kube, v1alpha1.SystemNamespace, identity, shared, func(string) {}), make(chan struct{}), make(chan error, 1)}
 	b.Cleanup(func() {
@@ -175,7 +176,7 @@ func (b *bench) leadAs(ctx context.Context, identity string, shared bool) *leadi
 // hand makes holder the Lease's, as if it had run out and been taken.
 func (b *bench) hand(holder string) {
 	b.Helper()
-	kube, err := kubernetesFor(b.config)
+	kube, err := kubernetes.NewForConfig(b.config)
 	b.must(err)
 	lock := newCandidate(kube, v1alpha1.SystemNamespace, "test", true, nil).tenure.Interface
 	b.eventually("the Lease is handed on", func() error {
