@@ -25,6 +25,8 @@ type shell struct {
 	container *corev1.Container
 	// env is asked for only when a command needs it: it reads the API.
 	env func(context.Context) (map[string]string, error)
+	// files of one of the pod's volumes, likewise.
+	files func(context.Context, corev1.Volume) (map[string]file, error)
 }
 
 // result is what a command prints, and how it ends.
@@ -52,12 +54,14 @@ func (s *shell) run(ctx context.Context, command []string) result {
 	case "env", "printenv":
 		return s.printEnv(ctx, args)
 	case "cat":
-		return s.cat(args)
+		return s.cat(ctx, args)
+	case "ls":
+		return s.ls(ctx, args)
 	case "sh", "bash", "ash":
 		return s.interpret(ctx, args)
 	}
 	return result{code: notFound, err: fmt.Sprintf("%s: not found: container %s is simulated, and no program runs in it. "+
-		"It answers cat (/etc/hostname, /etc/hosts), echo, env, false, hostname, ps, true, and sh -c with one of them.\n", name, s.container.Name)}
+		"It answers cat and ls of its volumes, echo, env, false, hostname, ps, true, and sh -c with one of them.\n", name, s.container.Name)}
 }
 
 func (s *shell) interpret(ctx context.Context, args []string) result {
@@ -101,24 +105,6 @@ func (s *shell) printEnv(ctx context.Context, args []string) result {
 		fmt.Fprintf(&out, "%s=%s\n", name, env[name])
 	}
 	return result{out: out.String()}
-}
-
-func (s *shell) cat(paths []string) result {
-	var r result
-	for _, path := range paths {
-		switch path {
-		case "/etc/hostname":
-			r.out += s.hostname() + "\n"
-		case "/etc/hosts":
-			r.out += "127.0.0.1\tlocalhost\n" + s.pod.Status.PodIP + "\t" + s.hostname() + "\n"
-			for _, alias := range s.pod.Spec.HostAliases {
-				r.out += alias.IP + "\t" + strings.Join(alias.Hostnames, "\t") + "\n"
-			}
-		default:
-			r.err, r.code = r.err+fmt.Sprintf("cat: %s: the container is simulated: it has only /etc/hostname and /etc/hosts to read\n", path), 1
-		}
-	}
-	return r
 }
 
 // ExecInContainer is called by the streaming server once its streams are open.

@@ -61,9 +61,11 @@ func (k *kubelets) shellFor(w http.ResponseWriter, r *http.Request) (*shell, *re
 		return nil, nil, false
 	}
 	container := &pod.Spec.Containers[i]
-	return &shell{pod: pod, container: container, env: func(ctx context.Context) (map[string]string, error) {
-		return podEnv{client: k.client, pod: pod}.of(ctx, container)
-	}}, options, true
+	env := podEnv{client: k.client, pod: pod}
+	return &shell{
+		pod: pod, container: container, files: podFiles{env}.of,
+		env: func(ctx context.Context) (map[string]string, error) { return env.of(ctx, container) },
+	}, options, true
 }
 
 func (k *kubelets) portForward(w http.ResponseWriter, r *http.Request) {

@@ -50,7 +50,15 @@ spec:
         resources: {requests: {cpu: 100m}}
         env:
         - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-        - {name: GREETING, valueFrom: {configMapKeyRef: {name: words, key: greeting}}}`
+        - {name: GREETING, valueFrom: {configMapKeyRef: {name: words, key: greeting}}}
+        volumeMounts: [{name: all, mountPath: /all}]
+      volumes:
+      - name: all
+        projected:
+          sources:
+          - configMap: {name: words}
+          - downwardAPI: {items: [{path: about/cpu, resourceFieldRef: {containerName: web, resource: requests.cpu, divisor: 1m}}]}
+          - serviceAccountToken: {path: token}`
 
 const words = `
 metadata: {name: words}
@@ -263,6 +271,9 @@ func execInPod(t *testing.T, config *rest.Config, client kubernetes.Interface, p
 		{[]string{"hostname"}, pod + "\n", 0},
 		{[]string{"sh", "-c", "printenv POD"}, pod + "\n", 0},
 		{[]string{"printenv", "GREETING"}, "hello\n", 0},
+		{[]string{"ls", "/all"}, "about\ngreeting\ntoken\n", 0},
+		{[]string{"cat", "/all/greeting", "/all/about/cpu"}, "hello100", 0},
+		{[]string{"cat", "/var/run/secrets/kubernetes.io/serviceaccount/namespace"}, "default", 0},
 		{[]string{"false"}, "", 1},
 		{[]string{"touch", "/tmp/made-by-exec"}, "", 127},
 	} {
