@@ -17,6 +17,10 @@ import (
 	"atoll.dev/atoll/internal/version"
 )
 
+// proxyVariable is --proxy for an agent whose arguments are somebody else's.
+// HTTPS_PROXY, as everywhere, is not for hubs on this machine.
+const proxyVariable = "ATOLL_PROXY"
+
 // Command is the program atoll-agent.
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
@@ -50,6 +54,9 @@ Inside a cluster it needs no flags but --bootstrap, which the manifests of
 			if err != nil {
 				return err
 			}
+			if proxy == "" {
+				proxy = os.Getenv(proxyVariable)
+			}
 			through, err := parseProxy(proxy)
 			if err != nil {
 				return err
@@ -67,8 +74,8 @@ Inside a cluster it needs no flags but --bootstrap, which the manifests of
 		},
 	}
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of the cluster; default: the one the agent runs in")
-	cmd.Flags().StringVar(&bootstrap, "bootstrap", "/etc/atoll", "file, or directory with a file per key, that `atoll join` made")
-	cmd.Flags().StringVar(&proxy, "proxy", "", "HTTP proxy by which to dial the hub, such as http://proxy:3128; default: HTTPS_PROXY, which is for hubs on other machines only")
+	cmd.Flags().StringVar(&bootstrap, "bootstrap", mounted(join.BootstrapDir), "file, or directory with a file per key, that `atoll join` made")
+	cmd.Flags().StringVar(&proxy, "proxy", "", "HTTP proxy by which to dial the hub, such as http://proxy:3128; default: ATOLL_PROXY, or HTTPS_PROXY, which is for hubs on other machines only")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
 }
@@ -87,7 +94,7 @@ func parseProxy(text string) (*url.URL, error) {
 
 func memberConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
-		cfg, err := rest.InClusterConfig()
+		cfg, err := inCluster()
 		if err != nil {
 			return nil, fmt.Errorf("this is not inside a cluster; give --kubeconfig: %w", err)
 		}

@@ -11,6 +11,11 @@ import (
 // bin/atoll-sandbox of the module that the working directory lies in.
 const BinaryVariable = "ATOLL_SANDBOX_BIN"
 
+// AgentsVariable names the folder whose atoll-agent-TAG and atoll-agent are run
+// for pods with the agent's image, where it is not that of the sandbox's own
+// binary. It is read when a cluster starts.
+const AgentsVariable = "ATOLL_SANDBOX_AGENTS"
+
 // ErrNoBinary means that atoll-sandbox has not been built.
 var ErrNoBinary = errors.New("atoll-sandbox is not built: run `make build`, or set " + BinaryVariable)
 

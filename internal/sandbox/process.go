@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,6 +42,8 @@ type command struct {
 	// lifeline is the read end of the owner's pipe, or nil for a child that
 	// outlives whoever started it.
 	lifeline *os.File
+	// namespaces are those, as flags of clone(2), that the child has for itself.
+	namespaces uintptr
 }
 
 // spawn starts a child in a session of its own, so that Ctrl-C in the shell
@@ -54,7 +57,7 @@ func spawn(c command) (Process, <-chan struct{}, error) {
 	cmd := exec.Command(c.path, c.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), c.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: c.namespaces}
 	if c.lifeline != nil {
 		cmd.ExtraFiles = []*os.File{c.lifeline}
 		cmd.Env = append(cmd.Env, LifelineVariable+"=3")
@@ -119,7 +122,8 @@ func (p Process) Alive() bool {
 	return err == nil && boot == p.BootID
 }
 
-// signal reaches that very process; one that has ended is no error.
+// signal reaches that very process and what it started in its group, such as
+// the pods of kwok; one that has ended is no error.
 func (p Process) signal(signal unix.Signal) error {
 	if p.PID <= 0 {
 		return nil
@@ -134,10 +138,45 @@ func (p Process) signal(signal unix.Signal) error {
 	if !p.Alive() {
 		return nil
 	}
-	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+	if group, leads := unix.Getpgid(p.PID); leads == nil && group == p.PID {
+		err = unix.Kill(-group, signal)
+	} else {
+		err = unix.PidfdSendSignal(fd, signal, nil, 0)
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(signal), p.PID, err)
 	}
 	return nil
+}
+
+// Children are the processes that this one started and that still run.
+func (p Process) Children() ([]Process, error) {
+	if !p.Alive() {
+		return nil, nil
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	var children []Process
+	for _, stat := range stats {
+		data, err := os.ReadFile(stat)
+		if err != nil {
+			continue // it has ended since
+		}
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+		if len(fields) < 2 || fields[1] != strconv.Itoa(p.PID) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
+		if err != nil {
+			return nil, err
+		}
+		if child, err := processOf(pid); err == nil && child.Alive() {
+			children = append(children, child)
+		}
+	}
+	return children, nil
 }
 
 // kill ends the process at once and waits until it is gone. Nothing is lost
