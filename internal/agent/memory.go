@@ -109,8 +109,9 @@ func (m *memory) seen() (wire.Stamp, desired.Digest) {
 	return m.stamp, m.digest
 }
 
-// announce takes a change of the hub's and enforces what of it is obeyed.
-func (m *memory) announce(d desired.Delta, from wire.Stamp, accepted string) error {
+// announce takes a change of the hub's, with contents that came with it, and
+// enforces what of it is obeyed.
+func (m *memory) announce(d desired.Delta, from wire.Stamp, accepted string, brought ...*wire.Content) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next, err := d.Apply(m.announced)
@@ -118,8 +119,26 @@ func (m *memory) announce(d desired.Delta, from wire.Stamp, accepted string) err
 		return err
 	}
 	m.announced, m.digest = next, d.Target
+	m.receive(brought)
 	m.obey(from, accepted)
 	return nil
+}
+
+// receive keeps what nobody asked for, if it is needed and true. What is not is
+// as good as missing: it is asked for, and the answer tells why; m.mu is held.
+func (m *memory) receive(brought []*wire.Content) {
+	needed := m.announced.Contents()
+	for _, c := range brought {
+		whole := assembly{limit: maxContent}
+		whole.begin([]desired.Digest{c.Digest})
+		done, err := whole.add(c)
+		if err == nil && done != nil && slices.Contains(needed, c.Digest) {
+			err = m.contents.keep(done.digest, done.data, done.values)
+		}
+		if err != nil {
+			m.log.Warn("content that came with a change cannot be used", "digest", c.Digest.Short(), "err", err)
+		}
+	}
 }
 
 // obey judges what is announced and enforces what of it is obeyed; m.mu is held.

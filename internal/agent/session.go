@@ -110,7 +110,7 @@ func (s *session) handle(ctx context.Context, m wire.Message) error {
 	a := s.agent
 	switch {
 	case m.Desired != nil:
-		if err := a.memory.announce(m.Desired.Delta, m.Stamp, s.accepted); err != nil {
+		if err := a.memory.announce(m.Desired.Delta, m.Stamp, s.accepted, m.Desired.Contents...); err != nil {
 			a.Log.Warn("the hub's change does not fit; asking for the whole", "err", err)
 			return s.send(ctx, wire.Message{Resend: &wire.Resend{Desired: true}})
 		}

@@ -137,8 +137,49 @@ func (c *conn) sendDelta(ctx context.Context) error {
 	if d.Base == d.Target {
 		return nil
 	}
+	brought := c.brought(ctx, next)
 	c.setSent(next, d.Target)
-	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: d}})
+	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: d, Contents: brought}})
+}
+
+// maxBrought bounds the contents that come with a change, in bytes, and
+// maxReading the time that reading them may delay it.
+const (
+	maxBrought = 64 << 10
+	maxReading = 200 * time.Millisecond
+)
+
+// brought are the small contents that next needs and the agent has not been
+// told of. One that cannot be read now is left out: the agent will ask for it
+// and be told why.
+func (c *conn) brought(ctx context.Context, next desired.Root) []*wire.Content {
+	ctx, cancel := context.WithTimeout(ctx, maxReading)
+	defer cancel()
+	had := c.sent.Contents()
+	var out []*wire.Content
+	room := maxBrought
+	for _, digest := range next.Contents() {
+		if slices.Contains(had, digest) {
+			continue
+		}
+		data, values, err := c.content(ctx, digest)
+		if err != nil {
+			continue
+		}
+		if room -= sizeOf(data, values); room < 0 {
+			break
+		}
+		out = append(out, &wire.Content{Digest: digest, Size: int64(len(data)), Data: data, Values: values})
+	}
+	return out
+}
+
+func sizeOf(data []byte, values []wire.SealedValue) int {
+	size := len(data)
+	for _, v := range values {
+		size += len(v.Ref) + len(v.Sealed)
+	}
+	return size
 }
 
 func (c *conn) heartbeat(ctx context.Context) error {
@@ -224,19 +265,9 @@ func (c *conn) serveContents(ctx context.Context) error {
 }
 
 func (c *conn) sendContent(ctx context.Context, digest desired.Digest) error {
-	project, ok := c.gateway.Book.Uses(c.cluster, digest)
-	if !ok {
-		return c.missing(ctx, digest, "this cluster's desired state does not refer to it")
-	}
-	data, err := c.gateway.Contents.Content(ctx, project, digest)
+	data, values, err := c.content(ctx, digest)
 	if err != nil {
-		c.gateway.Log.Error("content cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
-		return c.missing(ctx, digest, "the hub cannot read it; see the hub's log")
-	}
-	values, err := c.gateway.Contents.Sealed(ctx, project, c.cluster, digest)
-	if err != nil {
-		c.gateway.Log.Error("secret values cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
-		return c.missing(ctx, digest, "the hub cannot read its secret values; see the hub's log")
+		return c.send(ctx, wire.Message{Content: &wire.Content{Digest: digest, Missing: err.Error()}})
 	}
 	for _, piece := range pieces(digest, data, values) {
 		if err := c.send(ctx, wire.Message{Content: piece}); err != nil {
@@ -244,6 +275,26 @@ func (c *conn) sendContent(ctx context.Context, digest desired.Digest) error {
 		}
 	}
 	return nil
+}
+
+// content is one that the cluster's desired state refers to, with its secret
+// values; the error is for the agent to read.
+func (c *conn) content(ctx context.Context, digest desired.Digest) ([]byte, []wire.SealedValue, error) {
+	project, ok := c.gateway.Book.Uses(c.cluster, digest)
+	if !ok {
+		return nil, nil, errors.New("this cluster's desired state does not refer to it")
+	}
+	data, err := c.gateway.Contents.Content(ctx, project, digest)
+	if err != nil {
+		c.gateway.Log.Error("content cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
+		return nil, nil, errors.New("the hub cannot read it; see the hub's log")
+	}
+	values, err := c.gateway.Contents.Sealed(ctx, project, c.cluster, digest)
+	if err != nil {
+		c.gateway.Log.Error("secret values cannot be delivered", "cluster", c.cluster, "digest", digest, "err", err)
+		return nil, nil, errors.New("the hub cannot read its secret values; see the hub's log")
+	}
+	return data, values, nil
 }
 
 // pieces cuts a content into what frames take: its values first, for what ends
@@ -270,8 +321,4 @@ func pieces(digest desired.Digest, data []byte, values []wire.SealedValue) []*wi
 		offset += len(chunk)
 	}
 	return out
-}
-
-func (c *conn) missing(ctx context.Context, digest desired.Digest, why string) error {
-	return c.send(ctx, wire.Message{Content: &wire.Content{Digest: digest, Missing: why}})
 }

@@ -171,6 +171,37 @@ func TestContentComesInPiecesWithItsValues(t *testing.T) {
 	}
 }
 
+func TestAChangeBringsItsSmallContentsAndNoOthers(t *testing.T) {
+	h := newHub(t, time.Hour)
+	small := h.shelf.put([]byte("small"), wire.SealedValue{Ref: "r", Sealed: []byte("sealed")})
+	large, lost := h.shelf.put(bytes.Repeat([]byte("large"), 1<<16)), desired.Sum([]byte("lost"))
+	e := entry("x", 1)
+	e.Content = small
+	h.book.MarkComplete()
+	a := h.connect("a", wire.Hello{})
+	a.take()
+	h.set("a", e)
+	change := func() *wire.Desired {
+		t.Helper()
+		return a.next("a change", func(m wire.Message) bool { return m.Desired != nil }).Desired
+	}
+	if got := change().Contents; len(got) != 1 || got[0].Digest != small || string(got[0].Data) != "small" || got[0].Size != 5 || len(got[0].Values) != 1 {
+		t.Errorf("with a new content comes %+v", got)
+	}
+	e.Generation = 2
+	h.set("a", e)
+	if got := change().Contents; len(got) != 0 {
+		t.Errorf("with a content that was sent before comes %+v", got)
+	}
+	for _, digest := range []desired.Digest{large, lost} {
+		e.Content = digest
+		h.set("a", e)
+		if got := change(); len(got.Contents) != 0 || len(got.Delta.Upserts) != 1 {
+			t.Errorf("with %s come %d contents", digest.Short(), len(got.Contents))
+		}
+	}
+}
+
 func TestAnAgentReadsItsOwnContentsAndNothingElse(t *testing.T) {
 	h := newHub(t, time.Hour)
 	mine, theirs := h.shelf.put([]byte("mine")), h.shelf.put([]byte("theirs"))

@@ -108,6 +108,9 @@ type Heartbeat struct {
 // Desired carries a change of the cluster's root, hub to agent.
 type Desired struct {
 	Delta desired.Delta `cbor:"1,keyasint"`
+	// Contents are small ones that the change brings, each whole: to ask for
+	// them would take longer than to send them. Whoever ignores them asks.
+	Contents []*Content `cbor:"2,keyasint,omitempty"`
 }
 
 // Want asks for contents that the agent lacks, agent to hub. The hub answers
