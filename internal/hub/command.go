@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"atoll.dev/atoll/internal/blob/oci"
 )
 
 // Command is the verb `atoll hub`.
@@ -30,7 +32,12 @@ and admin.kubeconfig, which gives the group atoll:admins every right here.
 
 With --etcd-servers the store is an etcd that someone else runs. Hubs that
 share one need the same --keys and --content: one leads, the others stand by.
-docs/MODES.md compares the modes.`,
+docs/MODES.md compares the modes.
+
+With --content oci://HOST/REPOSITORY content lies in an OCI registry, under the
+credentials that docker's config.json has for it, or those in the variables
+ATOLL_CONTENT_USERNAME and ATOLL_CONTENT_PASSWORD. ?plainHTTP=true is for a
+registry without TLS.`,
 		Example: `  atoll hub --data-dir ./hub
   atoll hub --data-dir /var/lib/atoll --listen 0.0.0.0:7443 --agent-listen 0.0.0.0:7444 --public-address hub.example.com:7444
   atoll hub --data-dir /var/lib/atoll --keys /etc/atoll/keys --content /srv/atoll/content --etcd-servers https://etcd-1:2379,https://etcd-2:2379 --etcd-cafile ca.crt --etcd-certfile hub.crt --etcd-keyfile hub.key`,
@@ -60,7 +67,7 @@ docs/MODES.md compares the modes.`,
 	f := cmd.Flags()
 	f.StringVar(&o.DataDir, "data-dir", "", "directory of the hub's state (required)")
 	f.StringVar(&o.Keys, "keys", "", "directory of the keys, which are never in the store; may be read-only once they are made (default: pki in --data-dir)")
-	f.StringVar(&o.Content, "content", "", "directory of uploaded content; on a shared volume when several hubs share a store (default: content in --data-dir)")
+	f.StringVar(&o.Content, "content", "", "uploaded content: a directory, on a shared volume when several hubs share a store, or oci://HOST/REPOSITORY (default: content in --data-dir)")
 	f.StringSliceVar(&o.Etcd.Servers, "etcd-servers", nil, "https://HOST:PORT,… of an external etcd to store in")
 	f.StringVar(&o.Etcd.CAFile, "etcd-cafile", "", "authority of the external etcd's certificates")
 	f.StringVar(&o.Etcd.CertFile, "etcd-certfile", "", "certificate that the hub shows to the external etcd")
@@ -111,6 +118,12 @@ func (o *Options) check(words io.Writer) error {
 	}
 	for flag, dir := range map[string]*string{"--data-dir": &o.DataDir, "--keys": &o.Keys, "--content": &o.Content} {
 		if *dir == "" {
+			continue
+		}
+		if flag == "--content" && strings.HasPrefix(*dir, oci.Scheme) {
+			if _, err := oci.Parse(*dir); err != nil {
+				return fmt.Errorf("--content: %w", err)
+			}
 			continue
 		}
 		if strings.Contains(*dir, "://") {

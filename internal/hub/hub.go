@@ -42,8 +42,8 @@ var metav1CreateOptions = metav1.CreateOptions{}
 type Options struct {
 	DataDir string
 	// Keys is the directory of the keys, which are never in the store; default pki
-	// in DataDir. Content is a directory that all hubs of one store share; default
-	// content in DataDir.
+	// in DataDir. Content is what all hubs of one store share: a directory, default
+	// content in DataDir, or oci://HOST/REPOSITORY.
 	Keys    string
 	Content string
 	// Etcd is an external store; without servers the hub runs its own.
@@ -231,9 +231,13 @@ func (s *start) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	contents, err := s.contents(ctx)
+	if err != nil {
+		return err
+	}
 	h := &hub{
 		Options: s.Options, stamp: stamp, live: s.live, mgr: mgr, ca: s.keys.ca,
-		depot: depot.New(depot.Folder(cmp.Or(s.Content, filepath.Join(s.DataDir, "content"))), values, s.Namespace, s.keys.refs),
+		depot: depot.New(contents, values, s.Namespace, s.keys.refs),
 	}
 	listener, err := h.assemble()
 	if err != nil {

@@ -104,7 +104,7 @@ func (c *candidate) fits(leader string) error {
 	if c.shared || leader == "" || leader == c.identity {
 		return nil
 	}
-	return fmt.Errorf("hub %s leads this store, or did last: more than one hub needs content that they share, so start each with --content DIR on a shared volume", leader)
+	return fmt.Errorf("hub %s leads this store, or did last: more than one hub needs content that they share, so start each with the same --content: DIR on a shared volume, or oci://HOST/REPOSITORY", leader)
 }
 
 // lead waits for the Lease, and then does work until ctx ends or the Lease is
