@@ -176,8 +176,9 @@ func (w *world) end() error {
 		_ = m.agent.end(killSignal) // it may never have run
 	}
 	_ = w.hub.end(killSignal)
+	w.hub.registry.end()
 	if w.hub.store != nil {
-		_ = w.hub.store.end(killSignal)
+		_ = w.hub.store.end()
 	}
 	if err := w.sandbox.Down(); err != nil {
 		return err

@@ -31,7 +31,9 @@ func discard() logr.Logger { return logr.Discard() }
 // hubProcess is the hub's child process and how it is reached.
 type hubProcess struct {
 	child
-	store *storeProcess // nil when it stores in itself
+	store store // nil when it stores in itself
+	// registry is nil when content lies in a directory.
+	registry *contentRegistry
 	// Dir is where everything of the hub and its store lies, DataDir the hub's own.
 	Dir, DataDir string
 	// API and Agents are host:port.
@@ -59,7 +61,7 @@ func newHubProcess(dir string, heartbeat time.Duration) (*hubProcess, error) {
 	if heartbeat == 0 {
 		heartbeat = 500 * time.Millisecond
 	}
-	store, err := newStoreProcess(dir)
+	store, err := newStore(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +79,12 @@ func newHubProcess(dir string, heartbeat time.Duration) (*hubProcess, error) {
 		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", heartbeat.String()},
 	}
 	if store != nil {
-		h.args = append(h.args, store.flags...)
+		h.args = append(h.args, store.flags()...)
 	}
-	return h, nil
+	if h.registry, err = newContentRegistry(dir); h.registry != nil {
+		h.args = append(h.args, h.registry.flags...)
+	}
+	return h, err
 }
 
 // freePorts lie below the kernel's ephemeral range, so that no outgoing
@@ -138,7 +143,12 @@ func (h *hubProcess) answers(ctx context.Context) error {
 }
 
 // Kubeconfig is the path of the admin's kubeconfig.
-func (h *hubProcess) Kubeconfig() string { return filepath.Join(h.DataDir, "admin.kubeconfig") }
+func (h *hubProcess) Kubeconfig() string {
+	if h.store != nil && h.store.kubeconfig() != "" {
+		return h.store.kubeconfig()
+	}
+	return filepath.Join(h.DataDir, "admin.kubeconfig")
+}
 
 // LogPath is the file of the hub's words.
 func (h *hubProcess) LogPath() string { return h.log }
