@@ -41,22 +41,26 @@ func (d *Demo) tries() string {
        atoll tree app/shop -C us-east-1
        atoll explain app/shop
 
-  2. Delete something in a member, as its own admin; its agent puts it back
+  2. Ask the shop in a cluster; the pod that answers says where it is
+       curl http://$(atoll kubectl --kubeconfig MEMBER -- -n shop get service web -o jsonpath='{.status.loadBalancer.ingress[0].ip}'):8080/
+       atoll kubectl --kubeconfig MEMBER -- -n shop top pods
+
+  3. Delete something in a member, as its own admin; its agent puts it back
        atoll kubectl --kubeconfig MEMBER -- -n shop delete deployment web
        atoll kubectl --kubeconfig MEMBER -- -n shop get deployment web
        atoll events app/shop -C us-east-1 | grep Drift
 
-  3. The same with the hub dead; then bring it back: nothing restarts
+  4. The same with the hub dead; then bring it back: nothing restarts
        atoll-sandbox demo kill hub --dir DIR
        atoll kubectl --kubeconfig MEMBER -- -n shop scale deployment cart --replicas 0
        atoll kubectl --kubeconfig MEMBER -- -n shop get deployment cart
        make demo
 
-  4. Lose a whole cluster: its age, what it affects, and no false health
+  5. Lose a whole cluster: its age, what it affects, and no false health
        atoll-sandbox demo kill cluster/southeastasia --dir DIR
        atoll status
 
-  5. Deliver something that crashes, and ask why
+  6. Deliver something that crashes, and ask why
        atoll kubectl -- create deployment ads --image shop/ads:broken --dry-run=client -o yaml > DIR/broken.yaml
        atoll deploy oops -f DIR/broken.yaml --to stage=staging --member-namespace shop-oops --wait --timeout 20s
        atoll explain app/oops
