@@ -33,6 +33,8 @@ GENERATED      := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/crds
 
 # The Kubernetes version of go.mod, and bin/atoll-sandbox.
 include internal/sandbox/build.mk
+# bin/node, and the tests that need it.
+include tools/node/build.mk
 
 # Where the images of this build are pushed; "atoll join" writes it into
 # manifests. Without it they go by their bare names.
@@ -43,7 +45,7 @@ STAMP := -s -w -X atoll.dev/atoll/internal/version.Version=$(VERSION) \
 
 .PHONY: help
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: bin/atoll bin/atoll-agent bin/atoll-sandbox ## build bin/atoll, bin/atoll-agent and bin/atoll-sandbox
@@ -80,7 +82,7 @@ generate: ## write deep copies and CRDs from the API types
 
 .PHONY: test
 test: build ## unit and integration tests, on real clusters
-	ATOLL_SANDBOX_REQUIRED=1 go test -p $(PARALLEL) -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/hostile)
+	ATOLL_SANDBOX_REQUIRED=1 go test -p $(PARALLEL) -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/hostile -e /test/realnode)
 
 .PHONY: check
 check: bin/atoll-sandbox ## the quick loop: what links and runs fast

@@ -50,6 +50,9 @@ func (c *Cluster) layOut() error {
 	if err := c.writeKubeconfigs(); err != nil {
 		return err
 	}
+	if err := c.writeEgress(); err != nil {
+		return err
+	}
 	return writeState(c.path("state.json"), c.state)
 }
 
@@ -106,6 +109,9 @@ func (c *Cluster) remove() error {
 	if err := c.end(Components); err != nil {
 		return err
 	}
+	if err := c.forgetNode(); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		return fmt.Errorf("remove cluster %s: %w", c.Name(), err)
 	}
@@ -138,13 +144,13 @@ const (
 // Status looks at the processes, not at what they answer.
 func (c *Cluster) Status() Status {
 	alive := 0
-	for _, component := range Components {
+	for _, component := range c.Components() {
 		if c.Running(component) {
 			alive++
 		}
 	}
 	switch alive {
-	case len(Components):
+	case len(c.Components()):
 		return Running
 	case 0:
 		return Stopped

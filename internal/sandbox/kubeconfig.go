@@ -21,6 +21,8 @@ var kubeconfigUsers = map[string]string{
 	"kube-controller-manager.kubeconfig": "kube-controller-manager",
 	"kube-scheduler.kubeconfig":          "kube-scheduler",
 	"kwok.kubeconfig":                    "kwok",
+	"node.kubeconfig":                    "node",
+	"kube-proxy.kubeconfig":              "kube-proxy",
 }
 
 func (c *Cluster) writeKubeconfigs() error {

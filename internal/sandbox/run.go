@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"atoll.dev/atoll/internal/sandbox/realnode"
 )
 
 // StartTimeout bounds how long a cluster may take to become ready: it is far
@@ -42,7 +44,7 @@ func (c *Cluster) run(ctx context.Context) error {
 	}{
 		{[]string{Etcd}, probe.etcdListens},
 		{[]string{APIServer}, probe.apiServerReady},
-		{[]string{ControllerManager, Scheduler, Kwok}, probe.clusterReady},
+		{c.Components()[2:], probe.clusterReady},
 	}
 	for _, stage := range stages {
 		if err := c.startAll(stage.components); err != nil {
@@ -81,9 +83,15 @@ func (c *Cluster) start(component string) error {
 	}
 	if l := c.fleet.lifeline; l != nil {
 		child.lifeline = l.read
-		if component == Etcd { // one of them is enough
+		if component == Etcd || component == Node { // one of them is enough, and the node keeps its own longest
 			child.env = append(child.env, LifelineRemoveVariable+"="+c.fleet.dir)
 		}
+	}
+	if component == Node {
+		if err := CheckRealNodes(); err != nil {
+			return fmt.Errorf("cluster %s: %w", c.Name(), err)
+		}
+		child.namespaces = realnode.Namespaces
 	}
 	process, ended, err := spawn(child)
 	if err != nil {

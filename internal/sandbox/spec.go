@@ -34,6 +34,9 @@ type ClusterSpec struct {
 	CPU    int    `json:"cpu,omitempty"`
 	Memory string `json:"memory,omitempty"`
 	Pods   int    `json:"pods,omitempty"`
+	// RealNodes is for one node that runs containers, with the machine's
+	// capacity, in place of simulated ones. It needs root.
+	RealNodes bool `json:"realNodes,omitempty"`
 }
 
 var (
@@ -52,6 +55,8 @@ func (s ClusterSpec) Validate() error {
 		return fmt.Errorf("cluster %s: cpu and pods must be positive", s.Name)
 	case s.Memory != "" && !quantity.MatchString(s.Memory):
 		return fmt.Errorf("cluster %s: memory %q must be a quantity such as 32Gi", s.Name, s.Memory)
+	case s.RealNodes && s.Nodes > 1:
+		return fmt.Errorf("cluster %s: a cluster has one real node, not %d", s.Name, s.Nodes)
 	}
 	if _, known := providers[s.Provider]; !known && s.Provider != "" {
 		return fmt.Errorf("cluster %s: provider %q must be one of eks, gke, aks, local", s.Name, s.Provider)
@@ -65,6 +70,9 @@ func (s ClusterSpec) complete() ClusterSpec {
 	s.Provider, s.Region = place.provider, place.region
 	if len(s.Zones) == 0 {
 		s.Zones = place.zones
+	}
+	if s.RealNodes {
+		s.Nodes = 1
 	}
 	s.Nodes = orDefault(s.Nodes, DefaultNodes)
 	s.CPU = orDefault(s.CPU, 8)
@@ -105,6 +113,8 @@ func (s ClusterSpec) conflict(have ClusterSpec) error {
 		return differs("memory", s.Memory, have.Memory)
 	case s.Pods != 0 && s.Pods != have.Pods:
 		return differs("pods", s.Pods, have.Pods)
+	case s.RealNodes && !have.RealNodes:
+		return differs("realNodes", s.RealNodes, have.RealNodes)
 	}
 	return nil
 }

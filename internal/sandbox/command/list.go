@@ -75,7 +75,7 @@ func describe(c *sandbox.Cluster) listed {
 		PodCIDR: state.PodCIDR(), ServiceCIDR: state.ServiceCIDR(), Created: state.Created,
 		Faults: c.Faults(),
 	}
-	for _, name := range sandbox.Components {
+	for _, name := range c.Components() {
 		part := component{Name: name, Running: c.Running(name)}
 		if part.Running {
 			part.PID = state.Processes[name].PID

@@ -16,6 +16,7 @@ type upFlags struct {
 	nodes    int
 	labels   []string
 	file     string
+	real     bool
 }
 
 func newUp(o *options) *cobra.Command {
@@ -31,6 +32,9 @@ func newUp(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkRealNodes(specs); err != nil {
+				return err
+			}
 			began := time.Now()
 			if err := o.fleet().Up(cmd.Context(), specs); err != nil {
 				return err
@@ -42,6 +46,7 @@ func newUp(o *options) *cobra.Command {
 	cmd.Flags().StringSliceVar(&flags.clusters, "clusters", nil, "names of the clusters, separated by commas")
 	cmd.Flags().IntVar(&flags.nodes, "nodes", 0, fmt.Sprintf("nodes of each cluster (default %d)", sandbox.DefaultNodes))
 	cmd.Flags().StringArrayVar(&flags.labels, "label", nil, "label of each node, as key=value; may be repeated")
+	realNodesFlag(cmd, &flags.real)
 	cmd.Flags().StringVarP(&flags.file, "file", "f", "", "fleet file: a list of clusters with name, nodes, provider, region, zones, labels")
 	return cmd
 }
@@ -72,6 +77,7 @@ func (f upFlags) specs() ([]sandbox.ClusterSpec, error) {
 		if f.nodes != 0 {
 			specs[i].Nodes = f.nodes
 		}
+		specs[i].RealNodes = specs[i].RealNodes || f.real
 		if len(labels) > 0 {
 			specs[i].NodeLabels = merged(specs[i].NodeLabels, labels)
 		}

@@ -1,0 +1,20 @@
+# The programs of a real node of the sandbox; included by the Makefile at the
+# module's root. They are no part of `make build`: compiling them takes minutes.
+# Kubernetes and containerd have module files of their own, so that neither
+# chooses a version for atoll; Kubernetes' are those of the root's go.mod.
+NODE_LDFLAGS := -s -w $(sandbox_versions)
+
+.PHONY: node
+node: ## what a real node of the sandbox consists of, into bin/node
+	go build -modfile=tools/node/containerd/go.mod -ldflags '-s -w' -o bin/node/ \
+		github.com/containerd/containerd/v2/cmd/containerd \
+		github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 \
+		github.com/containerd/containerd/v2/cmd/ctr
+	go build -modfile=tools/node/kubernetes/go.mod -ldflags '$(NODE_LDFLAGS)' -o bin/node/ \
+		k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kube-proxy
+	CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/node/pause ./internal/sandbox/realnode/pause
+
+# Its machine needs packages, too; the error of a missing one names them.
+.PHONY: e2e-node
+e2e-node: build node ## system tests on a real node; needs root, runc and CNI plugins
+	ATOLL_SANDBOX_REQUIRED=1 ATOLL_REALNODE_REQUIRED=1 go test -count=1 -timeout 15m ./test/realnode/...
