@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -168,8 +169,8 @@ func (h *Host) Wait() error {
 // Done is closed when it has ended.
 func (h *Host) Done() <-chan struct{} { return h.done }
 
-// Address is the host:port at which it serves, for this machine.
-func (h *Host) Address() string { return clientAddress(h.listener) }
+// Address is where people reach the API: the host cluster's.
+func (h *Host) Address() string { return strings.TrimPrefix(h.config.Host, "https://") }
 
 // AdminKubeconfig is the file that was given; a pod has none.
 func (h *Host) AdminKubeconfig() string { return h.cluster.Kubeconfig }

@@ -22,6 +22,7 @@ import (
 func Command() *cobra.Command {
 	var o Options
 	var verbose bool
+	var host hostFlags
 	cmd := &cobra.Command{
 		Use:   "hub",
 		Short: "Run the hub: the API, the agents' port and the controllers in one process",
@@ -32,6 +33,9 @@ and admin.kubeconfig, which gives the group atoll:admins every right here.
 
 With --etcd-servers the store is an etcd that someone else runs. Hubs that
 share one need the same --keys and --content: one leads, the others stand by.
+
+With --kubeconfig or --in-cluster the store is an existing Kubernetes cluster,
+which then serves atoll.dev and fleet.atoll.dev to whoever may use it there.
 docs/MODES.md compares the modes.
 
 With --content oci://HOST/REPOSITORY content lies in an OCI registry, under the
@@ -40,7 +44,8 @@ ATOLL_CONTENT_USERNAME and ATOLL_CONTENT_PASSWORD. ?plainHTTP=true is for a
 registry without TLS.`,
 		Example: `  atoll hub --data-dir ./hub
   atoll hub --data-dir /var/lib/atoll --listen 0.0.0.0:7443 --agent-listen 0.0.0.0:7444 --public-address hub.example.com:7444
-  atoll hub --data-dir /var/lib/atoll --keys /etc/atoll/keys --content /srv/atoll/content --etcd-servers https://etcd-1:2379,https://etcd-2:2379 --etcd-cafile ca.crt --etcd-certfile hub.crt --etcd-keyfile hub.key`,
+  atoll hub --data-dir /var/lib/atoll --keys /etc/atoll/keys --content /srv/atoll/content --etcd-servers https://etcd-1:2379,https://etcd-2:2379 --etcd-cafile ca.crt --etcd-certfile hub.crt --etcd-keyfile hub.key
+  atoll hub --data-dir /var/lib/atoll --keys /etc/atoll/keys --content /srv/atoll/content --kubeconfig management.kubeconfig`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("%s takes no arguments; %q is too many", cmd.CommandPath(), strings.Join(args, " "))
@@ -54,13 +59,15 @@ registry without TLS.`,
 			if verbose {
 				o.Verbose = cmd.ErrOrStderr()
 			}
-			if err := o.check(cmd.ErrOrStderr()); err != nil {
+			if err := errors.Join(host.choose(&o), o.check(cmd.ErrOrStderr())); err != nil {
 				return err
 			}
 			began := time.Now()
 			return Run(ctx, o, func(r Ready) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "hub ready in %s: API https://%s, agents dial %s\n", time.Since(began).Round(100*time.Millisecond), r.API, r.Agents)
-				fmt.Fprintf(cmd.ErrOrStderr(), "export KUBECONFIG=%s\n", r.AdminKubeconfig)
+				if r.AdminKubeconfig != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "export KUBECONFIG=%s\n", r.AdminKubeconfig)
+				}
 			})
 		},
 	}
@@ -73,6 +80,7 @@ registry without TLS.`,
 	f.StringVar(&o.Etcd.CertFile, "etcd-certfile", "", "certificate that the hub shows to the external etcd")
 	f.StringVar(&o.Etcd.KeyFile, "etcd-keyfile", "", "key of --etcd-certfile")
 	f.StringVar(&o.Etcd.Prefix, "etcd-prefix", etcdPrefix, "path in the external etcd below which this hub stores")
+	host.add(f)
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:7443", "host:port of the API")
 	f.StringVar(&o.AgentListen, "agent-listen", "127.0.0.1:7444", "host:port that agents dial")
 	f.StringVar(&o.PublicAddress, "public-address", "", "host:port under which agents reach --agent-listen, if it differs")

@@ -15,28 +15,46 @@ import (
 	"atoll.dev/atoll/internal/sandbox"
 )
 
-// StorageVariable picks where the hub stores: embedded, which is the default,
-// or etcd, one in a process of its own that asks for certificates.
+// StorageVariable picks where the hub stores: embedded, which is the default;
+// etcd, one in a process of its own that asks for certificates; or kubernetes, a
+// cluster of its own.
 const StorageVariable = "ATOLL_E2E_STORAGE"
 
 const storeLife = 24 * time.Hour
 
-// storeProcess is an external etcd; it has nothing to do with the members'.
-type storeProcess struct {
-	child
-	address string
-	flags   []string // for the hub
+// store is what the hub stores in, when that is not itself. It has nothing to do
+// with the members.
+type store interface {
+	// flags are the hub's.
+	flags() []string
+	// kubeconfig is the admin's, "" where the hub makes one.
+	kubeconfig() string
+	begin(context.Context) error
+	end() error
 }
 
-// newStoreProcess is nil where the hub stores in itself.
-func newStoreProcess(dir string) (*storeProcess, error) {
+// newStore is nil where the hub stores in itself.
+func newStore(dir string) (store, error) {
 	switch mode := os.Getenv(StorageVariable); mode {
 	case "", "embedded":
 		return nil, nil
 	case "etcd":
+		return newEtcdStore(filepath.Join(dir, "etcd"))
+	case "kubernetes":
+		return newHostStore(filepath.Join(dir, "host"))
 	default:
-		return nil, fmt.Errorf("%s=%s: it is embedded or etcd", StorageVariable, mode)
+		return nil, fmt.Errorf("%s=%s: it is embedded, etcd or kubernetes", StorageVariable, mode)
 	}
+}
+
+// etcdStore is an external etcd.
+type etcdStore struct {
+	child
+	address string
+	dir     string
+}
+
+func newEtcdStore(dir string) (*etcdStore, error) {
 	path, err := sandboxProgram()
 	if err != nil {
 		return nil, err
@@ -45,26 +63,33 @@ func newStoreProcess(dir string) (*storeProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir = filepath.Join(dir, "etcd")
-	s := &storeProcess{address: fmt.Sprintf("127.0.0.1:%d", ports[0])}
+	s := &etcdStore{address: fmt.Sprintf("127.0.0.1:%d", ports[0]), dir: dir}
 	if err := s.certify(filepath.Join(dir, "pki")); err != nil {
 		return nil, err
 	}
-	file := func(name string) string { return filepath.Join(dir, "pki", name) }
 	s.child = child{
 		name: "the hub's etcd", path: path, log: filepath.Join(dir, "log"),
 		args: []string{
 			"component", sandbox.Etcd, "--data-dir", filepath.Join(dir, "data"),
 			"--client-port", fmt.Sprint(ports[0]), "--peer-port", fmt.Sprint(ports[1]),
-			"--cert-file", file("server.crt"), "--key-file", file("server.key"), "--ca-file", file("ca.crt"),
+			"--cert-file", s.file("server.crt"), "--key-file", s.file("server.key"), "--ca-file", s.file("ca.crt"),
 		},
-	}
-	s.flags = []string{
-		"--etcd-servers", "https://" + s.address,
-		"--etcd-cafile", file("ca.crt"), "--etcd-certfile", file("hub.crt"), "--etcd-keyfile", file("hub.key"),
 	}
 	return s, nil
 }
+
+func (s *etcdStore) file(name string) string { return filepath.Join(s.dir, "pki", name) }
+
+func (s *etcdStore) flags() []string {
+	return []string{
+		"--etcd-servers", "https://" + s.address,
+		"--etcd-cafile", s.file("ca.crt"), "--etcd-certfile", s.file("hub.crt"), "--etcd-keyfile", s.file("hub.key"),
+	}
+}
+
+func (s *etcdStore) kubeconfig() string { return "" }
+
+func (s *etcdStore) end() error { return s.child.end(killSignal) }
 
 func sandboxProgram() (string, error) {
 	if path := os.Getenv(sandbox.BinaryVariable); path != "" {
@@ -73,7 +98,7 @@ func sandboxProgram() (string, error) {
 	return Program("atoll-sandbox")
 }
 
-func (s *storeProcess) certify(dir string) error {
+func (s *etcdStore) certify(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -92,7 +117,7 @@ func (s *storeProcess) certify(dir string) error {
 }
 
 // begin returns when the store listens.
-func (s *storeProcess) begin(ctx context.Context) error {
+func (s *etcdStore) begin(ctx context.Context) error {
 	if err := s.start(); err != nil {
 		return err
 	}
