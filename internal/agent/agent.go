@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apply"
 	"atoll.dev/atoll/internal/join"
+	"atoll.dev/atoll/internal/lease"
 	"atoll.dev/atoll/internal/localstore"
 	"atoll.dev/atoll/internal/seal"
 	"atoll.dev/atoll/internal/trust"
@@ -49,17 +51,84 @@ type agent struct {
 	tunnel   *tunnel
 	reporter reporter
 	memory   *memory
+	holder   *lease.Holder
 }
 
 // Run works until ctx ends. It returns an error only when it cannot work at
-// all; a hub or a member that is away is waited for.
+// all; a hub or a member that is away is waited for. Of several agents of a
+// member one acts; the others wait for their turn (internal/lease).
 func Run(ctx context.Context, o Options) error {
-	a := &agent{Options: o, instance: instance()}
-	if err := a.prepare(ctx); err != nil {
+	for {
+		a := &agent{Options: o, instance: instance()}
+		err := a.inTurn(ctx)
+		if !errors.Is(err, lease.ErrLost) || ctx.Err() != nil {
+			return err
+		}
+		o.Log.Warn("this agent acts no more; it waits for its next turn", "why", err)
+	}
+}
+
+// inTurn waits until this agent may act, and acts until it may no more. What
+// is in memory goes with it: another may act before the next turn.
+func (a *agent) inTurn(ctx context.Context) error {
+	if err := a.takeTurn(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // ended while it waited, as it was asked to
+		}
 		return err
 	}
+	defer func() {
+		// Not ctx, which has ended: the next one should not have to wait.
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := a.holder.Release(ctx); err != nil {
+			a.Log.Warn("the next agent has to wait until the lease runs out", "err", err)
+		}
+	}()
+	return a.act(ctx)
+}
+
+// takeTurn acquires the Lease, and from then on lets nothing be written
+// without it.
+func (a *agent) takeTurn(ctx context.Context) error {
+	member, err := kubernetes.NewForConfig(a.Config)
+	if err != nil {
+		return fmt.Errorf("connect to the member: %w", err)
+	}
+	a.member = member
+	if err := a.identify(ctx); err != nil {
+		return err
+	}
+	if err := ensureNamespace(ctx, member); err != nil {
+		return err
+	}
+	a.holder = lease.New(member.CoordinationV1().Leases(v1alpha1.SystemNamespace), a.instance)
+	waiting := func(why string) { a.Log.Info("waiting for this agent's turn", "why", why) }
+	if err := a.holder.Acquire(ctx, waiting); err != nil {
+		return err
+	}
+	a.Config = rest.CopyConfig(a.Config)
+	a.Config.Wrap(a.holder.Gate)
+	return nil
+}
+
+// act does an agent's work until ctx ends or the Lease is lost.
+func (a *agent) act(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	defer cancel(nil) // runs first: the wait is for what it ends
+	keeping.Go(func() {
+		if err := a.holder.Keep(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	if err := a.prepare(ctx); err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, lease.ErrLost) {
+			return cause
+		}
+		return err
+	}
 	done := make(chan struct{}, 3)
 	start := func(what string, f func(context.Context) error) {
 		go func() {
@@ -98,15 +167,13 @@ func (a *agent) prepare(ctx context.Context) error {
 	if a.member, err = kubernetes.NewForConfig(own); err != nil {
 		return fmt.Errorf("connect to the member: %w", err)
 	}
-	if err := a.identify(ctx); err != nil {
-		return err
-	}
 	if a.trust, err = a.openTrust(ctx); err != nil {
 		return err
 	}
 	if a.store, err = localstore.Open(a.member, v1alpha1.SystemNamespace); err != nil {
 		return err
 	}
+	a.store.Guard(a.holder.Confirm)
 	if a.engine, err = apply.New(a.Config, apply.Options{Memory: a.store, Log: a.Log}); err != nil {
 		return err
 	}

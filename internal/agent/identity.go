@@ -56,9 +56,6 @@ func (k keys) Save(ctx context.Context, id trust.Identity) error {
 }
 
 func (a *agent) openTrust(ctx context.Context) (*trust.Client, error) {
-	if err := ensureNamespace(ctx, a.member); err != nil {
-		return nil, err
-	}
 	var roots trust.Roots
 	if err := json.Unmarshal([]byte(a.Bootstrap.Roots), &roots); err != nil {
 		return nil, fmt.Errorf("read the roots to pin from the bootstrap: %w", err)

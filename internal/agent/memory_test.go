@@ -11,6 +11,7 @@ import (
 	"atoll.dev/atoll/internal/apply"
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/lease"
 	"atoll.dev/atoll/internal/localstore"
 	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/seal"
@@ -73,7 +74,10 @@ func (s *shelf) Load(context.Context) (localstore.Snapshot, error) {
 	return s.kept, nil
 }
 
-func (s *shelf) Save(_ context.Context, snapshot localstore.Snapshot) error {
+func (s *shelf) Save(ctx context.Context, snapshot localstore.Snapshot) error {
+	if ctx.Err() != nil {
+		return ctx.Err() // as a call to the member would
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.full != nil {
@@ -334,5 +338,24 @@ func TestReportingAndHearingAtOnceDoNotWaitForEachOther(t *testing.T) {
 	running.Wait()
 	if s := m.states()[key("a")]; s.Sync != report.InSync {
 		t.Errorf("in the end it is %+v", s)
+	}
+}
+
+func TestWhatCameInTheLastMomentIsStoredUnlessTheTurnWasLost(t *testing.T) {
+	for name, cause := range map[string]error{"asked to end": nil, "overtaken": lease.ErrLost} {
+		s := &shelf{}
+		m, _ := remembering(t, s)
+		root := rootOf(t, desired.Entry{Key: key("a"), UID: "u", Generation: 1})
+		if err := m.announce(desired.Whole(root), first, ""); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		if err := m.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if stored := s.kept.Root.Digest() == root.Digest(); stored != (cause == nil) {
+			t.Errorf("%s: stored %v", name, stored)
+		}
 	}
 }

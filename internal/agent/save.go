@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/lease"
 	"atoll.dev/atoll/internal/localstore"
 )
 
@@ -14,6 +16,8 @@ const (
 	saveRetry = 10 * time.Second
 	// saveTimeout bounds one save: a member that hangs is asked anew.
 	saveTimeout = time.Minute
+	// lastSaveTimeout bounds the save of an agent that ends.
+	lastSaveTimeout = 3 * time.Second
 	// sweepEvery is how often the store is looked through; sweepAge spares what
 	// another copy of this agent may be about to commit.
 	sweepEvery = time.Hour
@@ -44,9 +48,13 @@ func (m *memory) saving(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			m.saveLast(ctx)
 			return
 		case <-m.dirty:
 			if m.save(ctx) != nil {
+				if ctx.Err() != nil {
+					notify(m.dirty) // for the last save
+				}
 				retry.Reset(saveRetry)
 			}
 		case <-retry.C:
@@ -55,6 +63,21 @@ func (m *memory) saving(ctx context.Context) {
 			m.sweep(ctx)
 			sweep.Reset(sweepEvery)
 		}
+	}
+}
+
+// saveLast stores what came in the last moment, for the agent that takes over.
+// One that lost its turn has nothing to say any more.
+func (m *memory) saveLast(ended context.Context) {
+	if errors.Is(context.Cause(ended), lease.ErrLost) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastSaveTimeout)
+	defer cancel()
+	select {
+	case <-m.dirty:
+		_ = m.save(ctx) // which logs it
+	default:
 	}
 }
 

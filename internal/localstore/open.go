@@ -29,6 +29,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the local store: %w", err)
 	}
+	s.version = root.ResourceVersion
 	r := reading{store: s, current: readList(root.Data[keyCurrent]), previous: readList(root.Data[keyPrevious])}
 	if err := r.run(ctx); err != nil {
 		return err

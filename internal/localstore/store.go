@@ -73,6 +73,9 @@ type Store struct {
 	damaged     []string
 	mend        bool // what is stored is not what current says
 	nextSave    time.Time
+	// version is the root's resourceVersion as last read or written here.
+	version string
+	confirm func(context.Context) error
 }
 
 // Open prepares a store in a namespace of the member; nothing is read yet.
@@ -85,6 +88,10 @@ func Open(member kubernetes.Interface, namespace string) (*Store, error) {
 		present: map[string]bool{},
 	}, nil
 }
+
+// Guard has confirm asked when somebody else wrote the root since: only when it
+// returns nil is that written over. Without it the last writer wins.
+func (s *Store) Guard(confirm func(context.Context) error) { s.confirm = confirm }
 
 // The pieces of a commit.
 const (
@@ -203,16 +210,36 @@ func (s *Store) commit(ctx context.Context, next list) error {
 		Type:       rootType,
 		Data:       map[string][]byte{keyCurrent: current, keyPrevious: previous},
 	}
-	_, err = s.secrets.Update(ctx, root, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = s.secrets.Create(ctx, root, metav1.CreateOptions{})
-	}
-	if err != nil {
+	if err := s.writeRoot(ctx, root); err != nil {
 		return fmt.Errorf("commit to the local store: %w", full(err))
 	}
 	s.backup, s.current, s.mend = s.current, next, false
 	s.sweep(ctx)
 	return nil
+}
+
+// writeRoot is the commit. The version last seen goes with it, so that an agent
+// that was halted while another took over does not undo what that one stored.
+func (s *Store) writeRoot(ctx context.Context, root *corev1.Secret) error {
+	root.ResourceVersion = s.version
+	written, err := s.secrets.Update(ctx, root, metav1.UpdateOptions{})
+	if apierrors.IsConflict(err) {
+		if s.confirm != nil {
+			if err := s.confirm(ctx); err != nil {
+				return err
+			}
+		}
+		root.ResourceVersion = ""
+		written, err = s.secrets.Update(ctx, root, metav1.UpdateOptions{})
+	}
+	if apierrors.IsNotFound(err) {
+		root.ResourceVersion = ""
+		written, err = s.secrets.Create(ctx, root, metav1.CreateOptions{})
+	}
+	if err == nil {
+		s.version = written.ResourceVersion
+	}
+	return err
 }
 
 // canonical gives equal values equal bytes, so that what did not change is not

@@ -30,6 +30,16 @@ var applies = regexp.MustCompile(`^apiserver_request_total\{.*resource="(configm
 // applied is how many server-side applies the member has seen since it started.
 func applied(t *testing.T, m *testfleet.Member) int {
 	t.Helper()
+	total := 0
+	for _, n := range appliedByKind(t, m) {
+		total += n
+	}
+	return total
+}
+
+// appliedByKind is the same by resource, such as "configmaps".
+func appliedByKind(t *testing.T, m *testfleet.Member) map[string]int {
+	t.Helper()
 	raw, err := rest.UnversionedRESTClientFor(withCodec(m.Config()))
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +49,7 @@ func applied(t *testing.T, m *testfleet.Member) int {
 		t.Fatal(err)
 	}
 	defer body.Close()
-	total := 0.0
+	counts := map[string]int{}
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -48,13 +58,13 @@ func applied(t *testing.T, m *testfleet.Member) int {
 			if err != nil {
 				t.Fatal(err)
 			}
-			total += n
+			counts[found[1]] += int(n)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return int(total)
+	return counts
 }
 
 // versions are the resourceVersions of what nobody but the agent writes, and

@@ -1,0 +1,130 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/lease"
+	"atoll.dev/atoll/internal/testfleet"
+)
+
+// TestOfTwoAgentsInOneMemberOneActs: a second agent waits; it takes over from
+// one that is halted, only when its Lease has run out; the first then wakes
+// and writes nothing; and it succeeds one that was killed at once.
+func TestOfTwoAgentsInOneMemberOneActs(t *testing.T) {
+	f := fleet(t)
+	c := f.Member("c")
+	t.Cleanup(func() { c.Leave("c") })
+	f.Project("leased")
+	c.JoinAs(testfleet.Agent, "--label", "stage=leased")
+	app := f.Deploy("leased", "web", configMap("web", "1"), "--to", "stage=leased")
+	app.Settles(1)
+	first := holder(t, c)
+	second := startSecond(t, c)
+	logSays(t, second, 0, "waiting for this agent's turn")
+
+	remembered(t, c)
+	count := appliedByKind(t, c)["configmaps"]
+	c.Agent.Freeze()
+	logSays(t, second, 0, "linked to the hub")
+	if now := holder(t, c); now == first || now == "" {
+		t.Fatalf("the lease went from %q to %q", first, now)
+	}
+	app.Settles(1)
+	if now := appliedByKind(t, c)["configmaps"]; now != count {
+		t.Errorf("taking over applied %d objects that were as asked for", now-count)
+	}
+	f.Deploy("leased", "web", configMap("web", "2"))
+	app.Settles(1)
+	from := sizeOf(t, c.Agent.LogPath())
+	c.Agent.Thaw()
+	logSays(t, c.Agent.LogPath(), from, "acts no more")
+	becomes(t, c, "leased", "web", "2")
+	f.Deploy("leased", "web", configMap("web", "3"))
+	app.Settles(1)
+	becomes(t, c, "leased", "web", "3")
+	if words := logOf(t, second); strings.Contains(words, "acts no more") {
+		t.Errorf("the second agent lost what it held:\n%s", words)
+	}
+}
+
+func holder(t *testing.T, m *testfleet.Member) string {
+	t.Helper()
+	l := &coordinationv1.Lease{}
+	if err := m.Client().Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: lease.Name}, l); err != nil {
+		t.Fatal(err)
+	}
+	if l.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *l.Spec.HolderIdentity
+}
+
+// remembered waits until what was applied stands in the agent's store.
+func remembered(t *testing.T, m *testfleet.Member) {
+	t.Helper()
+	last, same := "", 0
+	eventually(t, "the agent's store is settled", func(ctx context.Context) error {
+		root := &corev1.Secret{}
+		if err := m.Client().Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "atoll-store"}, root); err != nil {
+			return err
+		}
+		if same++; root.ResourceVersion != last {
+			last, same = root.ResourceVersion, 0
+		}
+		// It is written at most once a second, and asked for 20 times.
+		if same < 60 || !bytes.Contains(root.Data["current"], []byte("inventory/")) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
+
+// startSecond runs one more agent of the member, with what the first has, and
+// returns its log.
+func startSecond(t *testing.T, m *testfleet.Member) string {
+	t.Helper()
+	path, err := testfleet.Program("atoll-agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(t.TempDir(), "second.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "run", "--kubeconfig", filepath.Join(filepath.Dir(m.BootstrapDir()), "kubeconfig"), "--bootstrap", m.BootstrapDir())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+		if t.Failed() {
+			t.Logf("log of the second agent:\n%s", logOf(t, log.Name()))
+		}
+	})
+	return log.Name()
+}
+
+func logOf(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
