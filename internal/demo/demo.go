@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func (d *Demo) Up(ctx context.Context) error {
 	if again {
 		d.say("the demo in %s is there: bringing up what does not run", d.Dir)
 	} else {
-		d.say("a hub, %d clusters and an agent for each in %s: about a minute and 2 GB of memory", len(members), d.Dir)
+		d.say("a hub, %d clusters and an agent in each in %s: about a minute and 2 GB of memory", len(members), d.Dir)
 	}
 	if err := d.startHub(ctx, &r); err != nil {
 		return err
@@ -84,7 +85,7 @@ func (d *Demo) Up(ctx context.Context) error {
 		return err
 	}
 	d.say("clusters ready: %s", strings.Join(names(), ", "))
-	if err := d.joinAll(ctx, &r); err != nil {
+	if err := d.joinAll(ctx); err != nil {
 		return err
 	}
 	if err := d.deliver(ctx); err != nil {
@@ -115,10 +116,8 @@ func (d *Demo) prepare() (record, bool, error) {
 	if found, err := os.ReadDir(d.dir); err == nil && len(found) > 0 {
 		return r, false, fmt.Errorf("%s holds something that is not a demo: choose another folder with --dir", d.Dir)
 	}
-	for _, dir := range []string{"logs", "agents"} {
-		if err := os.MkdirAll(d.path(dir), 0o700); err != nil {
-			return r, false, fmt.Errorf("make the demo's folder: %w", err)
-		}
+	if err := os.MkdirAll(d.path("logs"), 0o700); err != nil {
+		return r, false, fmt.Errorf("make the demo's folder: %w", err)
 	}
 	if r.API, err = freeAddress(7443); err != nil {
 		return r, false, err
@@ -148,12 +147,7 @@ func (d *Demo) Down() error {
 	if err != nil {
 		return err
 	}
-	errs := []error{r.Hub.Stop(grace)}
-	for _, agent := range r.Agent {
-		errs = append(errs, agent.Stop(grace))
-	}
-	errs = append(errs, d.fleet().Down())
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(r.Hub.Stop(grace), d.fleet().Down()); err != nil {
 		return fmt.Errorf("end the demo in %s: %w", d.Dir, err)
 	}
 	if err := os.RemoveAll(d.dir); err != nil {
@@ -173,16 +167,16 @@ func (d *Demo) Kill(part string) error {
 		return fmt.Errorf("there is no demo in %s", d.Dir)
 	}
 	kind, name, _ := strings.Cut(part, "/")
-	switch agent, known := r.Agent[name]; {
+	known := slices.Contains(names(), name)
+	switch {
 	case part == "hub":
 		err = r.Hub.Kill()
 	case kind == "agent" && known:
-		err = agent.Kill()
+		err = d.killAgent(name)
 	case kind == "cluster" && known:
-		// Inside a cluster the agent would go with it.
 		var c *sandbox.Cluster
 		if c, err = d.fleet().Cluster(name); err == nil {
-			err = errors.Join(agent.Kill(), c.Kill())
+			err = c.Kill()
 		}
 	default:
 		return fmt.Errorf("there is no %q to kill: name hub, agent/NAME or cluster/NAME, where NAME is one of %s", part, strings.Join(names(), ", "))
@@ -190,8 +184,28 @@ func (d *Demo) Kill(part string) error {
 	if err != nil {
 		return fmt.Errorf("kill %s: %w", part, err)
 	}
+	if kind == "agent" {
+		d.say("%s is dead; its cluster starts it again", part)
+		return nil
+	}
 	d.say("%s is dead; `make demo` brings it back", part)
 	return nil
+}
+
+// killAgent kills every process that is a pod of the cluster: they are agents.
+func (d *Demo) killAgent(cluster string) error {
+	c, err := d.fleet().Cluster(cluster)
+	if err != nil {
+		return err
+	}
+	agents, err := c.PodProcesses()
+	if err == nil && len(agents) == 0 {
+		err = errors.New("it does not run")
+	}
+	for _, agent := range agents {
+		err = errors.Join(err, agent.Kill())
+	}
+	return err
 }
 
 func names() []string {

@@ -5,28 +5,32 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
+	"io"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
-	"atoll.dev/atoll/internal/sandbox"
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/join"
 )
 
-// joinAll joins every cluster that has not joined, starts every agent that does
-// not run, and waits until all are connected.
-func (d *Demo) joinAll(ctx context.Context, r *record) error {
+// joinAll joins every cluster that has not joined, and waits until all are
+// connected. What runs the agents is their clusters.
+func (d *Demo) joinAll(ctx context.Context) error {
 	joined, err := d.joined(ctx)
 	if err != nil {
 		return err
 	}
-	for _, m := range members {
-		if err := d.startAgent(ctx, m, joined[m.name], r); err != nil {
-			return fmt.Errorf("join %s: %w", m.name, err)
-		}
-	}
 	var group errgroup.Group
 	for _, m := range members {
-		group.Go(func() error { return d.connect(ctx, m) })
+		group.Go(func() error {
+			if !joined[m.name] {
+				if err := d.install(ctx, m); err != nil {
+					return fmt.Errorf("join %s: %w", m.name, err)
+				}
+			}
+			return d.connect(ctx, m)
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -57,41 +61,21 @@ func (d *Demo) joined(ctx context.Context) (map[string]bool, error) {
 	return out, nil
 }
 
-// startAgent installs what `atoll join` prints, but for the Deployment: a
-// simulated node would only claim to run it. The agent is a process here
-// instead, under the ServiceAccount and the rights of those manifests.
-func (d *Demo) startAgent(ctx context.Context, m member, joined bool, r *record) error {
-	if r.Agent[m.name].Alive() {
-		return nil
-	}
-	dir := d.path("agents", m.name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	cluster, err := d.fleet().Cluster(m.name)
+// install does what a person would do, who types the line that it prints.
+func (d *Demo) install(ctx context.Context, m member) error {
+	d.say("$ atoll %s | kubectl apply -f -", line(m.join()))
+	manifests, err := d.ask(ctx, nil, m.join()...)
 	if err != nil {
 		return err
 	}
-	if !joined {
-		d.say("$ atoll %s", line(m.join()))
-		manifests, err := d.ask(ctx, nil, m.join()...)
-		if err != nil {
-			return err
-		}
-		if err := install(ctx, cluster, manifests, dir); err != nil {
-			return err
-		}
-	}
-	if err := writeAgentKubeconfig(ctx, cluster, dir); err != nil {
-		return err
-	}
-	process, err := sandbox.StartDetached(d.path("logs", "agent-"+m.name+".log"), d.program("atoll-agent"),
-		"run", "--kubeconfig", kubeconfigIn(dir), "--bootstrap", bootstrapIn(dir), "--proxy", cluster.State().ProxyURL())
-	if err != nil {
-		return err
-	}
-	r.Agent[m.name] = process
-	return d.save(*r)
+	_, err = d.inMember(ctx, m, bytes.NewReader(manifests), "apply", "-f", "-")
+	return err
+}
+
+// inMember is kubectl in the cluster, as its own admin.
+func (d *Demo) inMember(ctx context.Context, m member, in io.Reader, args ...string) ([]byte, error) {
+	config := d.path("clusters", m.name, "kubeconfig")
+	return d.ask(ctx, in, append([]string{"kubectl", "--kubeconfig", config, "--"}, args...)...)
 }
 
 // connect accepts the agent, which it does only once, and waits for its link.
@@ -101,10 +85,22 @@ func (d *Demo) connect(ctx context.Context, m member) error {
 		{"wait", "cluster/" + m.name, "--for=connected,ready", "--timeout", "2m"},
 	} {
 		if _, err := d.ask(ctx, nil, args...); err != nil {
-			return fmt.Errorf("join %s: %w (its agent says: %s)", m.name, err, lastLine(d.path("logs", "agent-"+m.name+".log")))
+			return fmt.Errorf("join %s: %w (its agent: %s)", m.name, err, d.agentSays(ctx, m))
 		}
 	}
 	return nil
+}
+
+// agentSays is why an agent's pod does not run, or the last words of one that does.
+func (d *Demo) agentSays(ctx context.Context, m member) string {
+	why, err := d.inMember(ctx, m, nil, "-n", v1alpha1.SystemNamespace, "get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[*].state.waiting.message}")
+	if err == nil && len(why) == 0 {
+		why, err = d.inMember(ctx, m, nil, "-n", v1alpha1.SystemNamespace, "logs", "deployment/"+join.AgentAccount, "--tail", "1")
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(why))
 }
 
 // line is the command as it would be typed.

@@ -15,17 +15,16 @@ import (
 type record struct {
 	// API and Agents are the hub's ports, as host:port; chosen once and kept,
 	// because every agent has been told.
-	API    string                     `json:"api"`
-	Agents string                     `json:"agents"`
-	Hub    sandbox.Process            `json:"hub"`
-	Agent  map[string]sandbox.Process `json:"agent"`
+	API    string          `json:"api"`
+	Agents string          `json:"agents"`
+	Hub    sandbox.Process `json:"hub"`
 }
 
 func (d *Demo) recordPath() string { return filepath.Join(d.dir, "demo.json") }
 
 // load is the record, and whether there is one.
 func (d *Demo) load() (record, bool, error) {
-	r := record{Agent: map[string]sandbox.Process{}}
+	r := record{}
 	data, err := os.ReadFile(d.recordPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, false, nil
@@ -35,9 +34,6 @@ func (d *Demo) load() (record, bool, error) {
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, false, fmt.Errorf("read the demo's record %s: %w", d.recordPath(), err)
-	}
-	if r.Agent == nil {
-		r.Agent = map[string]sandbox.Process{}
 	}
 	return r, true, nil
 }
