@@ -51,13 +51,31 @@ func (k *kubelets) said(pod *corev1.Pod, container string, previous bool, now ti
 		requests := k.pods.Log(pod.UID, types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, container, now)
 		return withRequests(lines, requests), ended, nil
 	}
-	real, err := k.agents.Log(pod.UID, container, previous)
-	lines := make([]logLine, 0, len(real))
-	for _, line := range real {
-		lines = append(lines, logLine{line.At, line.Text})
-	}
+	lines, err := k.agentLog(pod.UID, container, previous)
 	over := slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 		return s.Name == container && s.State.Running == nil
 	})
 	return lines, over || previous, err
+}
+
+func (k *kubelets) agentLog(uid types.UID, container string, previous bool) ([]logLine, error) {
+	really, err := k.agents.Log(uid, container, previous)
+	lines := make([]logLine, 0, len(really))
+	for _, line := range really {
+		lines = append(lines, logLine{line.At, line.Text})
+	}
+	return lines, err
+}
+
+// lastWords are what a container said until its pod went, as far as it said
+// anything itself.
+func (k *kubelets) lastWords(pod *corev1.Pod, container string) []logLine {
+	if !podprocess.Runs(pod) {
+		return nil
+	}
+	lines, err := k.agentLog(pod.UID, container, false)
+	if err != nil {
+		return nil // it is gone for longer than its files are kept
+	}
+	return lines
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -104,18 +105,24 @@ func (k *kubelets) logs(w http.ResponseWriter, r *http.Request) {
 	out := &logWriter{out: w, options: options}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var pod *corev1.Pod
 	for first := true; ; first = false {
-		pod, err := k.client.CoreV1().Pods(r.PathValue("namespace")).Get(r.Context(), r.PathValue("pod"), metav1.GetOptions{})
+		now, container := time.Now(), r.PathValue("container")
+		found, err := k.client.CoreV1().Pods(r.PathValue("namespace")).Get(r.Context(), r.PathValue("pod"), metav1.GetOptions{})
 		if err != nil {
 			if first {
 				http.Error(w, err.Error(), statusOf(err))
+			} else {
+				_ = out.write(k.lastWords(pod, container)) // the reader may have left
 			}
 			return
 		}
-		now, container := time.Now(), r.PathValue("container")
+		pod = found
 		lines, ended, err := k.said(pod, container, options.previous, now)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+			if first {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+			}
 			return
 		}
 		if first {

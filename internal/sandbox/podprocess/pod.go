@@ -19,6 +19,9 @@ import (
 const (
 	// retry is when something that the API refused is tried again.
 	retry = time.Second
+	// linger is how long the files of a pod that is gone are kept, for whoever
+	// follows its log.
+	linger = 5 * time.Second
 	// refresh is how often volumes are brought to what the API says, as by a kubelet.
 	refresh = time.Minute
 )
@@ -88,6 +91,7 @@ func (p *pod) run(ctx context.Context) {
 		return
 	}
 	p.depart(ctx, whole)
+	sleep(ctx, linger)
 	if err := os.RemoveAll(p.dir); err != nil {
 		p.complain(err)
 	}
