@@ -8,8 +8,15 @@ import (
 	"atoll.dev/atoll/internal/desired"
 )
 
-// savePause bounds writes of inventories to one a second.
-const savePause = time.Second
+const (
+	// savePause lets the changes of one moment become one write, after what
+	// caused them and not beside it.
+	savePause = time.Second
+	// longestPause is for an application that is being delivered: to write its
+	// growing inventory every second would cost the member as much as many of
+	// its objects. An agent that dies applies once more what it forgot.
+	longestPause = 5 * time.Second
+)
 
 func (e *Engine) wakeSave() {
 	select {
@@ -28,22 +35,42 @@ func (e *Engine) save(ctx context.Context) {
 			return
 		case <-e.saves:
 		}
-		pause := savePause
-		if e.reach.Wait(ctx) == nil {
-			if err := e.saveOnce(ctx); err != nil {
-				e.log.Warn("inventories cannot be saved", "error", err)
-				pause = backoff(failures, savePause, 30*time.Second)
-				failures++
-				e.wakeSave()
-			} else {
-				failures = 0
-			}
+		e.collect(ctx, backoff(failures, savePause, 30*time.Second))
+		if e.reach.Wait(ctx) != nil {
+			continue
 		}
+		if err := e.saveOnce(ctx); err != nil {
+			e.log.Warn("inventories cannot be saved", "error", err)
+			failures++
+			e.wakeSave()
+		} else {
+			failures = 0
+		}
+	}
+}
+
+// collect waits for pause, and longer while something is being delivered.
+func (e *Engine) collect(ctx context.Context, pause time.Duration) {
+	for waited := time.Duration(0); ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
+		if waited += pause; waited >= longestPause || !e.delivering() {
+			return
+		}
 	}
+}
+
+func (e *Engine) delivering() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, en := range e.entries {
+		if en.left != [2]int{} {
+			return true
+		}
+	}
+	return false
 }
 
 // saveLast spares the next start the re-applies.

@@ -273,7 +273,7 @@ func (e *Engine) settled(ctx context.Context, j job, obj *unstructured.Unstructu
 			return outcome{err: err}
 		}
 	}
-	s := sightingOf(obj, j.manager)
+	s := sighting{meta: obj, full: obj.Object, entry: baseline.Entry}
 	return outcome{seen: &s, rec: &record{
 		ID: j.target.id, Version: j.target.kind.gvk.Version, UID: string(obj.GetUID()),
 		Accepted: j.object.want, GivenUp: gaveUp, Baseline: baseline,

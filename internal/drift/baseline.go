@@ -30,34 +30,29 @@ func (b Baseline) Empty() bool { return b.Entry == 0 }
 // Take records obj, the response to an apply by manager. Fields in giveUp are
 // left out: they may change from now on.
 func Take(obj *unstructured.Unstructured, manager string, giveUp Paths) (Baseline, error) {
-	managed := obj.GetManagedFields()
-	set, err := OwnedBy(managed, manager)
+	fields, at, ok := entryOf(obj.Object, manager)
+	if !ok {
+		return Baseline{}, fmt.Errorf("record %s %s: the API server lists no fields of %q", obj.GetKind(), obj.GetName(), manager)
+	}
+	b := Baseline{Fields: fields, Entry: entryHash(at, fields)}
+	set, err := b.set()
 	if err != nil {
 		return Baseline{}, fmt.Errorf("record %s %s: %w", obj.GetKind(), obj.GetName(), err)
 	}
-	if set == nil {
-		return Baseline{}, fmt.Errorf("record %s %s: the API server lists no fields of %q", obj.GetKind(), obj.GetName(), manager)
+	if len(giveUp) > 0 {
+		set = keep(set, giveUp)
+		if b.Fields, err = set.ToJSON(); err != nil {
+			return Baseline{}, fmt.Errorf("encode field set: %w", err)
+		}
 	}
-	return baselineOf(obj.Object, keep(set, giveUp), EntryHash(managed, manager))
-}
-
-func baselineOf(obj map[string]any, set *fieldpath.Set, entry uint64) (Baseline, error) {
-	fields, err := set.ToJSON()
-	if err != nil {
-		return Baseline{}, fmt.Errorf("encode field set: %w", err)
-	}
-	b := Baseline{Fields: fields, Entry: entry}
 	for _, p := range leaves(set) {
-		b.Leaves = append(b.Leaves, valueHash(obj, p))
+		b.Leaves = append(b.Leaves, valueHash(obj.Object, p))
 	}
 	return b, nil
 }
 
 // keep is set without the leaves that paths cover.
 func keep(set *fieldpath.Set, paths Paths) *fieldpath.Set {
-	if len(paths) == 0 {
-		return set
-	}
 	kept := fieldpath.NewSet()
 	set.Iterate(func(p fieldpath.Path) {
 		if !paths.Covers(p) {

@@ -43,39 +43,53 @@ func EntryHash(managed []metav1.ManagedFieldsEntry, manager string) uint64 {
 		if !isApply(m, manager) {
 			continue
 		}
-		h := xxhash.New()
+		var at time.Time
 		if m.Time != nil {
-			_, _ = h.WriteString(m.Time.UTC().Format("20060102150405"))
+			at = m.Time.Time
 		}
-		_, _ = h.Write(compact(m.FieldsV1.GetRawBytes()))
-		return max(h.Sum64(), 1)
+		return entryHash(at, compact(m.FieldsV1.GetRawBytes()))
 	}
 	return 0
 }
 
-// EntryHashOf is EntryHash of a decoded object; it reads only our entry.
+func entryHash(at time.Time, fields []byte) uint64 {
+	h := xxhash.New()
+	if !at.IsZero() {
+		_, _ = h.WriteString(at.UTC().Format("20060102150405"))
+	}
+	_, _ = h.Write(fields)
+	return max(h.Sum64(), 1)
+}
+
+// EntryHashOf is EntryHash of a decoded object.
 func EntryHashOf(obj map[string]any, manager string) uint64 {
+	if fields, at, ok := entryOf(obj, manager); ok {
+		return entryHash(at, fields)
+	}
+	return 0
+}
+
+// entryOf reads only the entry of manager, as compact would leave it: to
+// convert all entries takes several times as long, at every event of a watch.
+func entryOf(obj map[string]any, manager string) (fields []byte, at time.Time, ok bool) {
 	metadata, _ := obj["metadata"].(map[string]any)
 	managed, _ := metadata["managedFields"].([]any)
 	for _, item := range managed {
 		m, _ := item.(map[string]any)
-		fields, ok := m["fieldsV1"].(map[string]any)
-		if !ok || m["manager"] != manager || m["operation"] != string(metav1.ManagedFieldsOperationApply) || m["subresource"] != nil {
+		set, has := m["fieldsV1"].(map[string]any)
+		if !has || m["manager"] != manager || m["operation"] != string(metav1.ManagedFieldsOperationApply) || m["subresource"] != nil {
 			continue
 		}
-		raw, err := json.Marshal(fields)
+		fields, err := json.Marshal(set)
 		if err != nil {
-			return 0
+			return nil, at, false
 		}
-		entry := metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: metav1.NewFieldsV1(string(raw))}
 		if text, ok := m["time"].(string); ok {
-			if at, err := time.Parse(time.RFC3339, text); err == nil {
-				entry.Time = &metav1.Time{Time: at}
-			}
+			at, _ = time.Parse(time.RFC3339, text) // none, if it is unreadable
 		}
-		return EntryHash([]metav1.ManagedFieldsEntry{entry}, manager)
+		return fields, at, true
 	}
-	return 0
+	return nil, at, false
 }
 
 // compact makes the hash the same whether the entry came from a watch, which
