@@ -31,7 +31,10 @@ func (v reviewer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "an admission.k8s.io/v1 AdmissionReview with a request is expected", http.StatusBadRequest)
 		return
 	}
-	answer := &admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: v.judge(r.Context(), review.Request)}
+	answer := &admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
+		Response: v.judge(r.Context(), review.Request),
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer) // the caller is gone if this fails
 }

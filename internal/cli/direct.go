@@ -33,16 +33,29 @@ func (c *console) storeKubeconfig(ctx context.Context, h *hub, cluster, path str
 	if err != nil {
 		return fmt.Errorf("encode the kubeconfig of %s: %w", cluster, err)
 	}
+	namespace, err := h.ownNamespace(ctx)
+	if err != nil {
+		return err
+	}
 	secret := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-		"metadata":   map[string]any{"name": directSecret(cluster), "namespace": systemNamespace},
+		"metadata":   map[string]any{"name": directSecret(cluster), "namespace": namespace},
 		"stringData": map[string]any{"kubeconfig": string(data)},
 	}}
-	_, err = h.objects.Resource(secrets).Namespace(systemNamespace).Apply(ctx, secret.GetName(), secret, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	_, err = h.objects.Resource(secrets).Namespace(namespace).Apply(ctx, secret.GetName(), secret, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 	if err != nil {
 		return fmt.Errorf("store the kubeconfig of %s: %w", cluster, err)
 	}
 	return nil
+}
+
+// ownNamespace is where the hub keeps its own.
+func (h *hub) ownNamespace(ctx context.Context) (string, error) {
+	o, err := h.fleet.Overview(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask the hub where it keeps kubeconfigs: %w", err)
+	}
+	return o.Hub.Namespace, nil
 }
 
 // selfContained keeps the current context only and takes files inside.

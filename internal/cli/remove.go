@@ -56,7 +56,11 @@ func (c *console) remove(ctx context.Context, arg, confirm string) error {
 	}
 	c.print("%s removed", clusterKind.ref(cl.Name))
 	if cl.Spec.Direct != nil {
-		err := h.objects.Resource(secrets).Namespace(systemNamespace).Delete(ctx, cl.Spec.Direct.SecretName, metav1.DeleteOptions{})
+		namespace, err := h.ownNamespace(ctx)
+		if err != nil {
+			return err
+		}
+		err = h.objects.Resource(secrets).Namespace(namespace).Delete(ctx, cl.Spec.Direct.SecretName, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("remove the kubeconfig of cluster %s: %w", cl.Name, err)
 		}

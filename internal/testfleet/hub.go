@@ -190,6 +190,14 @@ func (h *Hub) Config() *rest.Config { return rest.CopyConfig(h.config) }
 // Fleet is the fleet API as the hub's admin.
 func (h *Hub) Fleet() *fleet.Client { return h.fleet }
 
+// Namespace is where the hub keeps its own.
+func (h *Hub) Namespace() string {
+	h.t.Helper()
+	o, err := h.fleet.Overview(h.t.Context())
+	h.must(err)
+	return o.Hub.Namespace
+}
+
 // Kill ends the hub as a power cut would.
 func (h *Hub) Kill() { h.t.Helper(); h.must(h.end(syscall.SIGKILL)) }
 

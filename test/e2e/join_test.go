@@ -198,7 +198,7 @@ func enrolled(t *testing.T, f *testfleet.Fleet, name string) v1alpha1.AgentIdent
 func expire(t *testing.T, f *testfleet.Fleet, name string) {
 	t.Helper()
 	secret := &corev1.Secret{}
-	if err := f.Hub.Client().Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: "join." + name}, secret); err != nil {
+	if err := f.Hub.Client().Get(t.Context(), client.ObjectKey{Namespace: f.Hub.Namespace(), Name: "join." + name}, secret); err != nil {
 		t.Fatal(err)
 	}
 	record := trust.TokenRecord{}
