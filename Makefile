@@ -72,9 +72,9 @@ images: ## container images and their SBOMs into dist/images, without Docker; PU
 		--images '$(IMAGES)' --platforms '$(PLATFORMS)' --push '$(PUSH)' --archive --out dist/images
 
 .PHONY: chart
-chart: ## the agent's Helm chart into dist/charts
+chart: ## the Helm charts of hub and agent into dist/charts; PUSH=HOST/REPOSITORY pushes them
 	@go run ./cmd/atoll-package chart --version '$(VERSION)' --out dist/charts \
-		--image '$(if $(IMAGE_REPOSITORY),$(IMAGE_REPOSITORY)/)atoll-agent:$(VERSION)'
+		--repository '$(IMAGE_REPOSITORY)' --push '$(PUSH)'
 
 .PHONY: generate
 generate: ## write deep copies and CRDs from the API types

@@ -3,6 +3,7 @@ package release
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -15,53 +16,106 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/api/v1alpha1/crds"
 	"atoll.dev/atoll/internal/join"
 )
 
-// agentImage is the annotation with the image that the chart installs.
-const agentImage = "atoll.dev/agent-image"
+// Annotations by which a chart is told what belongs to its release.
+const (
+	imageAnnotation       = "atoll.dev/image"
+	definitionsAnnotation = "atoll.dev/definitions"
+)
 
-// Chart says which version of the agent's chart to package, from where and to
-// where.
-type Chart struct {
-	// Source is the chart's folder.
+// Charts says which version of the charts to package, from where and to where.
+type Charts struct {
+	// Source is the folder with the charts' folders.
 	Source  string
 	Out     string
 	Version string
-	// Image is the agent's image that belongs to this version.
-	Image string
+	// Repository is where that version's images are; empty means on the nodes.
+	Repository string
+	// Push is the repository below which Push/charts/NAME is pushed; empty pushes
+	// nothing.
+	Push string
 }
 
-// Build packages the chart, the same bytes every time, and prints its file.
-func (o Chart) Build(print io.Writer) error {
-	c, err := o.load()
-	if err != nil {
-		return fmt.Errorf("package chart %s: %w", o.Source, err)
+// chartSource is a chart that a release has, by the name of its image, and what
+// packaging puts into it.
+type chartSource struct {
+	name string
+	fill func(*chart.Chart) error
+}
+
+var charts = []chartSource{{"atoll-agent", fillAgent}, {"atoll", fillHub}}
+
+// Build packages the charts, the same bytes every time, and prints their files.
+// What is pushed is told to say.
+func (o Charts) Build(print, say io.Writer) error {
+	for _, source := range charts {
+		file, err := o.pack(source)
+		if err != nil {
+			return fmt.Errorf("package chart %s: %w", source.name, err)
+		}
+		fmt.Fprintln(print, filepath.Clean(file))
+		if o.Push == "" {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("push chart %s: %w", source.name, err)
+		}
+		ref, err := pushChart(data, o.Push+"/charts/"+source.name+":"+chartVersion(o.Version))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(say, "pushed oci://%s\n", ref)
 	}
-	file, err := util.Save(c, o.Out)
-	if err != nil {
-		return fmt.Errorf("package chart %s: %w", o.Source, err)
-	}
-	fmt.Fprintln(print, filepath.Clean(file))
 	return nil
 }
 
-func (o Chart) load() (*chart.Chart, error) {
-	c, err := loader.LoadDir(o.Source)
+func (o Charts) pack(source chartSource) (string, error) {
+	c, err := loader.LoadDir(filepath.Join(o.Source, source.name))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	c.Metadata.Version, c.Metadata.AppVersion = chartVersion(o.Version), o.Version
-	c.Metadata.Annotations = map[string]string{agentImage: o.Image}
+	image := source.name + ":" + o.Version
+	if o.Repository != "" {
+		image = o.Repository + "/" + image
+	}
+	c.Metadata.Annotations = map[string]string{imageAnnotation: image}
+	if err := source.fill(c); err != nil {
+		return "", err
+	}
+	undate(c)
+	return util.Save(c, o.Out)
+}
+
+// fillHub says which definitions the hub installs, so that it may change those
+// and no others.
+func fillHub(c *chart.Chart) error {
+	all, err := crds.All()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, crd := range all {
+		names = append(names, crd.Name)
+	}
+	c.Metadata.Annotations[definitionsAnnotation] = strings.Join(names, " ")
+	return nil
+}
+
+// fillAgent puts the rights of each profile into files of the chart.
+func fillAgent(c *chart.Chart) error {
 	for _, p := range []v1alpha1.Profile{v1alpha1.ProfileRead, v1alpha1.ProfileNamespaces, v1alpha1.ProfileFull} {
 		data, err := access(p)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		c.Files = append(c.Files, &common.File{Name: "files/" + string(p) + ".yaml", Data: data})
 	}
-	undate(c)
-	return c, nil
+	return nil
 }
 
 // access is what "atoll join -o yaml" installs around the agent: all but

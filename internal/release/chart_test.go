@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -25,24 +26,31 @@ import (
 
 var ticket = join.Ticket{Cluster: "us-east-1", Token: "atoll1.us-east-1.secret", Address: "hub.example.org:7444", Roots: "line one\nline two\n"}
 
-func packaged(t *testing.T, version string) string {
+// packaged is the file of one chart of a release.
+func packaged(t *testing.T, name, version string) string {
 	t.Helper()
 	var out bytes.Buffer
-	o := release.Chart{Source: "../../charts/atoll-agent", Out: t.TempDir(), Version: version, Image: "registry.example.org/atoll-agent:1.2.3"}
-	if err := o.Build(&out); err != nil {
+	o := release.Charts{Source: "../../charts", Out: t.TempDir(), Version: version, Repository: "registry.example.org/atoll"}
+	if err := o.Build(&out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(out.String())
+	for file := range strings.Lines(out.String()) {
+		if strings.HasPrefix(filepath.Base(file), name+"-"+strings.TrimPrefix(version, "v")) || strings.HasPrefix(filepath.Base(file), name+"-0.0.0") {
+			return strings.TrimSpace(file)
+		}
+	}
+	t.Fatalf("no chart %s was packaged, but:\n%s", name, out.String())
+	return ""
 }
 
 // render is what helm would install, by "KIND NAME".
-func render(t *testing.T, file string, values map[string]any) (map[string]map[string]any, error) {
+func render(t *testing.T, file, namespace string, values map[string]any) (map[string]map[string]any, error) {
 	t.Helper()
 	c, err := loader.LoadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := commonutil.ToRenderValues(c, values, common.ReleaseOptions{Name: "agent", Namespace: "default", IsInstall: true}, nil)
+	all, err := commonutil.ToRenderValues(c, values, common.ReleaseOptions{Name: "release", Namespace: namespace, IsInstall: true}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,15 +92,15 @@ func bootstrap(t *testing.T) map[string]any {
 }
 
 func TestTheChartInstallsWhatJoinPrints(t *testing.T) {
-	file := packaged(t, "v1.2.3")
+	file := packaged(t, "atoll-agent", "v1.2.3")
 	for _, profile := range []v1alpha1.Profile{v1alpha1.ProfileRead, v1alpha1.ProfileNamespaces, v1alpha1.ProfileFull} {
 		values := bootstrap(t)
 		values["profile"] = string(profile)
-		got, err := render(t, file, values)
+		got, err := render(t, file, "default", values)
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects, err := join.Manifests(ticket, profile, "registry.example.org/atoll-agent:1.2.3")
+		objects, err := join.Manifests(ticket, profile, "registry.example.org/atoll/atoll-agent:v1.2.3")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +138,7 @@ func plain(in map[string]any) map[string]any {
 }
 
 func TestASecretThatExistsStandsInForTheToken(t *testing.T) {
-	got, err := render(t, packaged(t, "v1.2.3"), map[string]any{"existingSecret": "mine", "image": "mirror.example.org/agent:1"})
+	got, err := render(t, packaged(t, "atoll-agent", "v1.2.3"), "default", map[string]any{"existingSecret": "mine", "image": "mirror.example.org/agent:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,30 +159,32 @@ func TestASecretThatExistsStandsInForTheToken(t *testing.T) {
 }
 
 func TestNonsenseInValuesIsRefusedByName(t *testing.T) {
-	file := packaged(t, "v1.2.3")
+	file := packaged(t, "atoll-agent", "v1.2.3")
 	for key, value := range map[string]any{"profile": "admin", "address": "hub.example.org", "cluster": "Not_A_Name", "token": "", "replicas": 3} {
 		values := bootstrap(t)
 		values[key] = value
-		if _, err := render(t, file, values); err == nil || !strings.Contains(err.Error(), key) {
+		if _, err := render(t, file, "default", values); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s=%v: %v", key, value, err)
 		}
 	}
 }
 
-func TestTheChartIsTheSameBytesWheneverItIsPackaged(t *testing.T) {
-	var archives [][]byte
-	for range 2 {
-		data, err := os.ReadFile(packaged(t, "v1.2.3"))
-		if err != nil {
-			t.Fatal(err)
+func TestAChartIsTheSameBytesWheneverItIsPackaged(t *testing.T) {
+	for _, name := range []string{"atoll-agent", "atoll"} {
+		var archives [][]byte
+		for range 2 {
+			data, err := os.ReadFile(packaged(t, name, "v1.2.3"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			archives = append(archives, data)
 		}
-		archives = append(archives, data)
-	}
-	if !slices.Equal(archives[0], archives[1]) {
-		t.Error("two archives of one chart differ")
+		if !slices.Equal(archives[0], archives[1]) {
+			t.Errorf("two archives of chart %s differ", name)
+		}
 	}
 	for version, name := range map[string]string{"v1.2.3": "1.2.3", "0123456-dirty": "0.0.0-at-0123456-dirty", "dev": "0.0.0-at-dev", "v1.2.3-4-gabc": "1.2.3-4-gabc"} {
-		if file := packaged(t, version); !strings.HasSuffix(file, "/atoll-agent-"+name+".tgz") {
+		if file := packaged(t, "atoll-agent", version); !strings.HasSuffix(file, "/atoll-agent-"+name+".tgz") {
 			t.Errorf("version %s is packaged as %s", version, file)
 		}
 	}

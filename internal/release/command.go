@@ -39,17 +39,18 @@ func newImages() *cobra.Command {
 }
 
 func newChart() *cobra.Command {
-	o := Chart{}
+	o := Charts{}
 	cmd := &cobra.Command{
 		Use:   "chart",
-		Short: "Package the agent's Helm chart",
+		Short: "Package the Helm charts of hub and agent",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return o.Build(cmd.OutOrStdout()) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.Build(cmd.OutOrStdout(), cmd.ErrOrStderr()) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Source, "source", "charts/atoll-agent", "the chart's folder")
-	f.StringVar(&o.Out, "out", "dist/charts", "folder for the archive")
+	f.StringVar(&o.Source, "source", "charts", "the folder with the charts' folders")
+	f.StringVar(&o.Out, "out", "dist/charts", "folder for the archives")
 	f.StringVar(&o.Version, "version", "dev", "the release")
-	f.StringVar(&o.Image, "image", "atoll-agent:dev", "the agent's image of that release")
+	f.StringVar(&o.Repository, "repository", "", "where that release's images are; empty means on the nodes themselves")
+	f.StringVar(&o.Push, "push", "", "also push to HOST/REPOSITORY/charts/NAME")
 	return cmd
 }
