@@ -13,6 +13,7 @@ import (
 // +kubebuilder:printcolumn:name="Connection",type=string,JSONPath=`.status.connection.state`
 // +kubebuilder:printcolumn:name="Since",type=date,JSONPath=`.status.connection.since`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Cordoned",type=boolean,JSONPath=`.spec.unschedulable`
 // +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider`
 // +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.spec.region`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.facts.kubernetesVersion`

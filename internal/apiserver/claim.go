@@ -28,6 +28,7 @@ func (s store) claim(ctx context.Context, prints Fingerprints) error {
 	defer client.Close() //nolint:errcheck // All that it was asked is answered.
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
+	go s.giveUp(ctx, cancel)
 	for {
 		done, err := s.claimOnce(ctx, client, prints)
 		if err != nil {

@@ -15,28 +15,58 @@ import (
 // probeTimeout is for one server of the store.
 const probeTimeout = 3 * time.Second
 
-// explain adds to an error what keeps this machine from each server of the
-// store: etcd's client tries again until time is up, and then says only that.
-func (s store) explain(err error) error {
-	var reasons []error
-	for _, server := range s.servers {
-		if reason := s.probe(server); reason != nil {
-			reasons = append(reasons, fmt.Errorf("%s: %w", server, reason))
+// A store of which every server fails this often, so long apart, is not just
+// starting.
+const (
+	probes     = 3
+	probePause = time.Second
+)
+
+// giveUp cancels the attempt to reach a store that no server of lets us in:
+// etcd's client would try until time is up.
+func (s store) giveUp(ctx context.Context, cancel context.CancelFunc) {
+	for range probes {
+		if len(s.reasons(ctx)) < len(s.servers) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(probePause):
 		}
 	}
+	cancel()
+}
+
+// explain adds to an error what keeps this machine from each server of the
+// store, which etcd's client does not say.
+func (s store) explain(err error) error {
+	// A context of its own: the attempt's is over.
+	reasons := s.reasons(context.Background())
 	if len(reasons) == 0 {
 		return err
 	}
 	return fmt.Errorf("the store cannot be reached: %w", errors.Join(reasons...))
 }
 
+// reasons are of the servers that do not let us in.
+func (s store) reasons(ctx context.Context) []error {
+	var reasons []error
+	for _, server := range s.servers {
+		if err := s.probe(ctx, server); err != nil {
+			reasons = append(reasons, fmt.Errorf("%s: %w", server, err))
+		}
+	}
+	return reasons
+}
+
 // probe connects as far as the server lets it.
-func (s store) probe(server string) error {
+func (s store) probe(ctx context.Context, server string) error {
 	at, err := url.Parse(server)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	network, address := "tcp", at.Host
 	if at.Scheme == "unix" {

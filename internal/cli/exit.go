@@ -25,6 +25,8 @@ const (
 	exitPartial
 	// exitInterrupted is what shells say of a program that Ctrl-C ended.
 	exitInterrupted = 130
+	// exitTerminated is the same of one that was told to end.
+	exitTerminated = 143
 )
 
 // codedError ends a command with a code of its own.

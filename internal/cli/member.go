@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -123,6 +125,11 @@ func (c *console) kubectl(cmd *cobra.Command, cluster string, args []string) err
 	if err != nil {
 		return err
 	}
+	if cluster != "" {
+		if err := c.reachable(ctx, cluster); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp("", "atoll-kubectl-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the kubeconfig: %w", err)
@@ -142,6 +149,28 @@ func (c *console) kubectl(cmd *cobra.Command, cluster string, args []string) err
 		return &codedError{code: exit.ExitCode()}
 	}
 	return err
+}
+
+// reachTimeout is for a link that is slow, not for one that is dead.
+const reachTimeout = 15 * time.Second
+
+// reachable asks before kubectl does, which would say several times, and in its
+// own words, that a cluster has no link. What else may be wrong is left to it.
+func (c *console) reachable(ctx context.Context, cluster string) error {
+	h, err := c.connect()
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	err = h.fleet.Reach(limited, cluster)
+	switch {
+	case apierrors.IsServiceUnavailable(err):
+		return wrong("%v", err)
+	case limited.Err() != nil && ctx.Err() == nil:
+		return wrong("cluster %s did not answer through its agent within %s; see: atoll describe cluster %s", cluster, reachTimeout, cluster)
+	}
+	return nil
 }
 
 // kubectlProgram prefers the installed kubectl, which has the user's plugins.

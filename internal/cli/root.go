@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,21 +38,40 @@ func New(s Streams, extra ...*cobra.Command) *cobra.Command {
 func Main(ctx context.Context, s Streams, args []string, extra ...*cobra.Command) int {
 	root := New(s, extra...)
 	root.SetArgs(args)
+	code := func() int { return exitOK }
 	// The verbs of others see to signals themselves.
 	if verb, _, err := root.Find(args); err != nil || !slices.Contains(extra, verb) {
-		var stop func()
-		ctx, stop = signal.NotifyContext(ctx, os.Interrupt)
-		defer stop()
-		context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+		ctx, code = untilSignal(ctx)
 	}
 	err := root.ExecuteContext(ctx)
-	if ctx.Err() != nil {
-		return exitInterrupted
+	if ended := code(); ended != exitOK {
+		return ended
 	}
 	if text := sentence(errOrNil(err)); text != "" {
 		fmt.Fprintln(s.Err, "error: "+text)
 	}
 	return codeOf(err)
+}
+
+// untilSignal ends a command, which then clears away what it made, by Ctrl-C or
+// as service managers end programs. A second signal ends it at once. code is
+// what shells say of a program that the signal ended, or exitOK without one.
+func untilSignal(parent context.Context) (ctx context.Context, code func() int) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ended := atomic.Int32{}
+	go func() {
+		s := <-signals
+		signal.Stop(signals)
+		if s == syscall.SIGTERM {
+			ended.Store(exitTerminated)
+		} else {
+			ended.Store(exitInterrupted)
+		}
+		cancel()
+	}()
+	return ctx, func() int { return int(ended.Load()) }
 }
 
 func errOrNil(err error) error {

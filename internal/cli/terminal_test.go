@@ -2,12 +2,14 @@ package cli_test
 
 import (
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -82,7 +84,12 @@ func (s *session) text() string {
 
 func (s *session) expect(what string) {
 	s.t.Helper()
-	for late := time.After(patience); !strings.Contains(s.text(), what); {
+	s.expectSince(0, what)
+}
+
+func (s *session) expectSince(mark int, what string) {
+	s.t.Helper()
+	for late := time.After(patience); !strings.Contains(s.text()[mark:], what); {
 		select {
 		case <-s.news:
 		case <-late:
@@ -201,6 +208,111 @@ func TestProgressIsOneLineOfATerminalHoweverNarrow(t *testing.T) {
 	}
 	if last := drawn[len(drawn)-1]; last != "" {
 		t.Errorf("%q is left on the terminal", last)
+	}
+}
+
+// drawnSince is the longest line drawn since a mark.
+func (s *session) drawnSince(mark int) (longest int) {
+	for _, line := range strings.Split(s.text()[mark:], "\r\x1b[K") {
+		longest = max(longest, utf8.RuneCountInString(line))
+	}
+	return longest
+}
+
+func TestProgressFollowsTheTerminalsWidth(t *testing.T) {
+	const name = "a-cluster-that-is-resized-in-the-midst-of-it-all"
+	wire, proxied := cuttable(t, hubKubeconfig(t))
+	cluster(t, hubKubeconfig(t), name)
+	s := onTerminal(t, proxied, 100, "wait", "cluster/"+name)
+	s.expect("waiting for connected")
+	resize := func(columns uint16) (mark int) {
+		t.Helper()
+		if err := pty.Setsize(s.tty, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {
+			t.Fatal(err)
+		}
+		return len(s.text())
+	}
+	mark := resize(40)
+	wire.cut()
+	s.expectSince(mark, "…")
+	if longest := s.drawnSince(mark); longest >= 40 {
+		t.Errorf("%d columns on a terminal of 40: %q", longest, s.text()[mark:])
+	}
+	mark = resize(90)
+	wire.mend()
+	s.expectSince(mark, "waiting for connected")
+	s.press(ctrlC)
+	s.ends(130)
+}
+
+func TestOnlyTheRightNameDeletesAnApplication(t *testing.T) {
+	admin := hubKubeconfig(t)
+	deploy := atoll(t, admin, "deploy", "keep-app", "-f", "-", "-p", "keep-project", "--create-project", "--to", "stage=none")
+	deploy.Stdin = strings.NewReader("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\n")
+	if out, err := deploy.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	there := func() bool { return atoll(t, admin, "get", "app/keep-app", "-p", "keep-project").Run() == nil }
+	for name, c := range map[string]struct {
+		keys, says string
+		code       int
+	}{
+		"the project's name": {"keep-project\n", "that is not the name; nothing was changed", 2},
+		"yes":                {"y\n", "that is not the name; nothing was changed", 2},
+		"Ctrl-D":             {ctrlD, "nothing was changed", 2},
+		"Ctrl-C":             {ctrlC, "", 130},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := onTerminal(t, admin, 80, "delete", "app/keep-app", "-p", "keep-project")
+			s.expect("it is on no cluster")
+			s.expect(" to go on: ")
+			s.press(c.keys)
+			s.ends(c.code)
+			s.expect(c.says)
+			if !there() {
+				t.Error("the application is gone")
+			}
+		})
+	}
+	t.Run("the right name", func(t *testing.T) {
+		s := onTerminal(t, admin, 80, "delete", "app/keep-app", "-p", "keep-project")
+		s.expect(" to go on: ")
+		s.press("keep-app\n")
+		s.ends(0)
+		if out, err := atoll(t, admin, "wait", "app/keep-app", "-p", "keep-project", "--for=deleted").CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// The folder holds the caller's credentials.
+func TestKubectlThatIsToldToEndLeavesNoFolder(t *testing.T) {
+	admin, folder := hubKubeconfig(t), t.TempDir()
+	cluster(t, admin, "watched")
+	cmd := atoll(t, admin, "kubectl", "--", "get", "clusters.atoll.dev", "-w", "-o", "name")
+	cmd.Env = append(cmd.Env, "TMPDIR="+folder)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatalf("it watches nothing: %v", err)
+	}
+	if left, _ := os.ReadDir(folder); len(left) == 0 {
+		t.Fatal("there is no folder that could be left")
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out) // until it ends
+	if code := exitCode(t, cmd.Wait()); code != 143 {
+		t.Errorf("exit code %d", code)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

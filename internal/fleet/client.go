@@ -70,6 +70,12 @@ func (c *Client) Report(ctx context.Context, cluster string) (*ClusterReport, er
 	return call[ClusterReport](ctx, c, http.MethodGet, "/clusters/"+url.PathEscape(cluster)+"/report", nil)
 }
 
+// Reach asks the cluster's own API for its version, through the hub.
+func (c *Client) Reach(ctx context.Context, cluster string) error {
+	_, err := call[struct{}](ctx, c, http.MethodGet, "/clusters/"+url.PathEscape(cluster)+"/proxy/version", nil)
+	return err
+}
+
 // Upload stores content in a project.
 func (c *Client) Upload(ctx context.Context, project string, u Upload) (*Receipt, error) {
 	return call[Receipt](ctx, c, http.MethodPost, "/namespaces/"+url.PathEscape(project)+"/contents", u)

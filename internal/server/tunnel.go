@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/gateway"
 	"atoll.dev/atoll/internal/wire"
 )
 
@@ -23,14 +25,16 @@ import (
 // agent maps the name and the member's RBAC decides.
 func (s *server) proxy(w http.ResponseWriter, r *http.Request) {
 	who, err := caller(r)
-	if err == nil {
-		_, err = s.cluster(r.Context(), r.PathValue("cluster"))
-	}
 	if err != nil {
 		write(w, nil, err)
 		return
 	}
-	cluster, path := r.PathValue("cluster"), "/"+r.PathValue("path")
+	c, err := s.cluster(r.Context(), r.PathValue("cluster"))
+	if err != nil {
+		write(w, nil, err)
+		return
+	}
+	cluster, path := c.Name, "/"+r.PathValue("path")
 	transport := s.transport(cluster, who)
 	defer transport.CloseIdleConnections()
 	proxy := &httputil.ReverseProxy{
@@ -43,10 +47,29 @@ func (s *server) proxy(w http.ResponseWriter, r *http.Request) {
 		FlushInterval: -1,
 		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			write(w, nil, apierrors.NewServiceUnavailable(err.Error()))
+			message := err.Error()
+			if errors.Is(err, gateway.ErrNotConnected) {
+				message = s.unlinked(c)
+			}
+			write(w, nil, apierrors.NewServiceUnavailable(message))
 		},
 	}
 	proxy.ServeHTTP(w, r)
+}
+
+// unlinked says why there is no way into a cluster, and what helps.
+func (s *server) unlinked(c *v1alpha1.Cluster) string {
+	switch down := s.down(c, v1alpha1.Disconnected, nil); {
+	case c.Status.Identity == nil:
+		return fmt.Sprintf("cluster %s cannot be reached: no agent has joined from it yet; install one: atoll join %s", c.Name, c.Name)
+	case !c.Spec.Accepted:
+		return fmt.Sprintf("cluster %s cannot be reached: its agent waits to be accepted; when it is yours: atoll accept %s", c.Name, c.Name)
+	case down.LastContact.IsZero():
+		return fmt.Sprintf("cluster %s cannot be reached: its agent has never been connected; look for its pod there, and: %s", c.Name, down.Do)
+	default:
+		return fmt.Sprintf("cluster %s cannot be reached: the hub last heard from its agent at %s, %s ago; what runs there goes on, and it is reached again as soon as its agent connects; see: %s",
+			c.Name, down.LastContact.UTC().Format(time.RFC3339), s.Now().Sub(down.LastContact).Round(time.Second), down.Do)
+	}
 }
 
 // transport opens one stream per connection, each naming the caller.

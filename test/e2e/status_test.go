@@ -65,6 +65,9 @@ func TestStatusOfAKilledClusterShowsItsAgeWhatItAffectsAndNoFalseHealth(t *testi
 		if r := f.Hub.CLI("tree", "app/shop", "-p", "demo"); r.Code != 3 || !has(r.Stderr, "b") || !has(r.Stdout, "Deployment") && !has(strings.ToLower(r.Stdout), "deployment") {
 			t.Errorf("a partial tree: %s", r)
 		}
+		if r := f.Hub.CLI("kubectl", "-C", "b", "--", "get", "pods"); r.Code != 2 || !has(r.Stderr, "error: cluster b cannot be reached: the hub last heard from its agent at ", " ago;", "atoll describe cluster b") || r.Stdout != "" {
+			t.Errorf("kubectl there: %s", r)
+		}
 	}
 	check()
 	f.Hub.Restart() // nor does a hub that never heard of b in its term invent anything
