@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -101,7 +102,7 @@ func (c *container) change(to func(*corev1.ContainerStatus)) {
 // run starts the container as often as its pod's policy wants, until ctx ends.
 func (c *container) run(ctx context.Context) {
 	for refusals, crashes := 0, 0; ; {
-		p, err := c.start(ctx)
+		l, p, err := c.start(ctx)
 		if err != nil {
 			c.refuse(err, refusals)
 			if !sleep(ctx, backOff(refusals)) {
@@ -114,11 +115,9 @@ func (c *container) run(ctx context.Context) {
 		began := time.Now()
 		c.event(corev1.EventTypeNormal, "Started", "Started container "+c.spec.Name)
 		c.change(func(s *corev1.ContainerStatus) {
-			yes := true
-			s.Started, s.Ready = &yes, true
 			s.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(began)}}
 		})
-		code := c.await(ctx, p)
+		code := c.await(ctx, l, p)
 		c.ended(code, began)
 		if ctx.Err() != nil || !restarts(c.of.Spec.RestartPolicy, code) {
 			return
@@ -133,11 +132,20 @@ func (c *container) run(ctx context.Context) {
 	}
 }
 
-// await returns how the process ended.
-func (c *container) await(ctx context.Context, p *process) int32 {
+// await asks the probes and returns how the process ended.
+func (c *container) await(ctx context.Context, l launch, p *process) int32 {
+	watched, stop := context.WithCancel(ctx)
+	dead := make(chan error, 1)
+	var group sync.WaitGroup
+	group.Go(func() { c.watch(watched, l, dead) })
+	defer group.Wait() // what it changes comes before what the end changes
+	defer stop()
 	select {
 	case code := <-p.ended:
 		return int32(code)
+	case why := <-dead:
+		c.event(corev1.EventTypeWarning, "Unhealthy", "Probe failed, so it is started again: "+why.Error())
+		return int32(p.stop(c.pod.grace()))
 	case <-ctx.Done():
 		return int32(p.stop(c.pod.grace()))
 	}
@@ -214,50 +222,65 @@ func (c *container) event(kind, reason, text string) {
 }
 
 // start does what a kubelet does before a container runs, and starts it.
-func (c *container) start(ctx context.Context) (*process, error) {
-	binary, err := c.pod.kubelet.images.pull(ctx, c.spec.Image, c.spec.ImagePullPolicy)
+func (c *container) start(ctx context.Context) (launch, *process, error) {
+	l, err := c.prepare(ctx)
 	if err != nil {
-		return nil, refused{pullFailed, err}
+		return l, nil, err
+	}
+	p, err := start(l)
+	return l, p, err
+}
+
+func (c *container) prepare(ctx context.Context) (launch, error) {
+	r := root(filepath.Join(c.dir, "root"))
+	l := launch{dir: string(r)}
+	var err error
+	if l.path, err = c.pod.kubelet.images.pull(ctx, c.spec.Image, c.spec.ImagePullPolicy); err != nil {
+		return l, refused{pullFailed, err}
 	}
 	if err := c.pod.writeVolumes(ctx); err != nil {
-		return nil, refused{creating, err}
+		return l, refused{creating, err}
 	}
-	r := root(filepath.Join(c.dir, "root"))
 	if err := r.mount(c.spec.VolumeMounts, c.pod.volumes.dir); err != nil {
-		return nil, refused{creating, err}
+		return l, refused{creating, err}
 	}
 	env := maps.Clone(c.pod.kubelet.Environment)
 	own, err := c.pod.kubelet.Resolve(ctx, c.of, &c.spec)
 	if err != nil {
-		return nil, refused{misconfigured, err}
+		return l, refused{misconfigured, err}
 	}
 	maps.Copy(env, own)
-	args, err := c.arguments(r, env)
-	if err != nil {
-		return nil, refused{misconfigured, err}
+	l.env = r.environment(env)
+	if l.args, err = c.arguments(r, env); err != nil {
+		return l, refused{misconfigured, err}
 	}
-	log, err := c.openLog()
-	if err != nil {
-		return nil, err
-	}
-	return start(launch{path: binary, args: args, env: r.environment(env), dir: string(r), log: log})
+	l.log, err = c.openLog()
+	return l, err
 }
 
 // arguments are the pod's for the one program that its image has.
 func (c *container) arguments(r root, env map[string]string) ([]string, error) {
-	words := c.spec.Args
+	words := slices.Clone(c.spec.Args)
 	if len(c.spec.Command) > 0 {
-		if path.Base(c.spec.Command[0]) != program {
-			return nil, fmt.Errorf("command %q: the image has %s and nothing else", c.spec.Command[0], program)
+		own, err := commandLine(c.spec.Command)
+		if err != nil {
+			return nil, err
 		}
-		words = slices.Concat(c.spec.Command[1:], words)
+		words = slices.Concat(own, words)
 	}
 	expand := expansion.MappingFuncFor(env)
-	words = slices.Clone(words)
 	for i := range words {
 		words[i] = expansion.Expand(words[i], expand)
 	}
 	return r.words(words)
+}
+
+// commandLine is a command without the program, which must be ours.
+func commandLine(command []string) ([]string, error) {
+	if path.Base(command[0]) != program {
+		return nil, fmt.Errorf("command %q: the image has %s and nothing else", command[0], program)
+	}
+	return command[1:], nil
 }
 
 // openLog begins a log for this run; the one before is kept beside it.

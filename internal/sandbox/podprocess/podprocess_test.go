@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
 	"pgregory.net/rapid"
 )
 
@@ -182,6 +183,63 @@ func TestAConditionKeepsTheTimeAtWhichItBecameSo(t *testing.T) {
 	}
 	if got := at("False", first.Add(time.Hour)); got.Time.Equal(first) {
 		t.Error("a change was not")
+	}
+}
+
+// A program that answers its probe only at first.
+func TestProbesDecideReadinessAndLife(t *testing.T) {
+	dir := t.TempDir()
+	answer := filepath.Join(dir, "answer")
+	tell := func(code string) {
+		t.Helper()
+		if err := os.WriteFile(answer, []byte("exit "+code), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := filepath.Join(dir, program)
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n. \"$1\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	probe := func(command ...string) *corev1.Probe {
+		return &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, TimeoutSeconds: 60, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: command}}}
+	}
+	c := &container{pod: &pod{kubelet: &Kubelet{events: record.NewFakeRecorder(100)}, changed: make(chan struct{}, 1)}}
+	c.spec.StartupProbe, c.spec.ReadinessProbe, c.spec.LivenessProbe = probe("/bin/atoll-agent", "/answer"), probe("atoll-agent", "/answer"), probe("atoll-agent", "/alive")
+	alive := filepath.Join(dir, "alive")
+	if err := os.WriteFile(alive, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	becomes := func(what string, ok func(corev1.ContainerStatus) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; {
+			c.pod.mu.Lock()
+			done := ok(c.status)
+			c.pod.mu.Unlock()
+			if done {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s never: %+v", what, c.status)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	tell("0")
+	dead := make(chan error, 1)
+	go c.watch(t.Context(), launch{path: script, dir: dir}, dead)
+	becomes("ready", func(s corev1.ContainerStatus) bool { return s.Ready && *s.Started })
+	tell("1")
+	becomes("not ready", func(s corev1.ContainerStatus) bool { return !s.Ready && *s.Started })
+	tell("0")
+	becomes("ready again", func(s corev1.ContainerStatus) bool { return s.Ready })
+	if err := os.Remove(alive); err != nil {
+		t.Fatal(err)
+	}
+	if why := <-dead; why == nil {
+		t.Error("it died for no reason")
+	}
+	if err := c.ask(t.Context(), probe("sh", "-c", "true"), launch{path: script, dir: dir}); err == nil {
+		t.Error("a probe ran another program")
 	}
 }
 
