@@ -37,6 +37,8 @@ type Options struct {
 	Proxy   *url.URL
 	Version string
 	Log     *slog.Logger
+	// Health is told how the agent is; nil when nobody asks.
+	Health *Health
 }
 
 // Agent is one running agent.
@@ -52,6 +54,8 @@ type agent struct {
 	reporter reporter
 	memory   *memory
 	holder   *lease.Holder
+	// endStandby ends the link that this agent had while it waited, if any.
+	endStandby func()
 }
 
 // Run works until ctx ends. It returns an error only when it cannot work at
@@ -59,7 +63,7 @@ type agent struct {
 // member one acts; the others wait for their turn (internal/lease).
 func Run(ctx context.Context, o Options) error {
 	for {
-		a := &agent{Options: o, instance: instance()}
+		a := &agent{Options: o, instance: instance(), endStandby: func() {}}
 		err := a.inTurn(ctx)
 		if !errors.Is(err, lease.ErrLost) || ctx.Err() != nil {
 			return err
@@ -71,6 +75,7 @@ func Run(ctx context.Context, o Options) error {
 // inTurn waits until this agent may act, and acts until it may no more. What
 // is in memory goes with it: another may act before the next turn.
 func (a *agent) inTurn(ctx context.Context) error {
+	defer func() { a.endStandby() }()
 	if err := a.takeTurn(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // ended while it waited, as it was asked to
@@ -103,7 +108,14 @@ func (a *agent) takeTurn(ctx context.Context) error {
 		return err
 	}
 	a.holder = lease.New(member.CoordinationV1().Leases(v1alpha1.SystemNamespace), a.instance)
-	waiting := func(why string) { a.Log.Info("waiting for this agent's turn", "why", why) }
+	standing := false
+	waiting := func(why string) {
+		a.Log.Info("waiting for this agent's turn", "why", why)
+		if !standing {
+			standing = true
+			a.endStandby = a.standBy(ctx)
+		}
+	}
 	if err := a.holder.Acquire(ctx, waiting); err != nil {
 		return err
 	}
@@ -129,6 +141,8 @@ func (a *agent) act(ctx context.Context) error {
 		}
 		return err
 	}
+	a.Health.acts(true)
+	defer a.Health.acts(false)
 	done := make(chan struct{}, 3)
 	start := func(what string, f func(context.Context) error) {
 		go func() {
@@ -167,7 +181,7 @@ func (a *agent) prepare(ctx context.Context) error {
 	if a.member, err = kubernetes.NewForConfig(own); err != nil {
 		return fmt.Errorf("connect to the member: %w", err)
 	}
-	if a.trust, err = a.openTrust(ctx); err != nil {
+	if a.trust, err = a.openTrust(ctx, keys{a.member}); err != nil {
 		return err
 	}
 	if a.store, err = localstore.Open(a.member, v1alpha1.SystemNamespace); err != nil {

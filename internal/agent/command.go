@@ -35,7 +35,7 @@ func Command() *cobra.Command {
 }
 
 func runCommand() *cobra.Command {
-	var kubeconfig, bootstrap, proxy string
+	var kubeconfig, bootstrap, proxy, probes string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -70,12 +70,17 @@ Inside a cluster it needs no flags but --bootstrap, which the manifests of
 				level = slog.LevelDebug
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			return Run(ctx, Options{Config: cfg, Bootstrap: b, Proxy: through, Version: version.Version, Log: log})
+			health := &Health{}
+			if probes != "" {
+				health.Serve(ctx, probes, log)
+			}
+			return Run(ctx, Options{Config: cfg, Bootstrap: b, Proxy: through, Version: version.Version, Log: log, Health: health})
 		},
 	}
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of the cluster; default: the one the agent runs in")
 	cmd.Flags().StringVar(&bootstrap, "bootstrap", mounted(join.BootstrapDir), "file, or directory with a file per key, that `atoll join` made")
 	cmd.Flags().StringVar(&proxy, "proxy", "", "HTTP proxy by which to dial the hub, such as http://proxy:3128; default: ATOLL_PROXY, or HTTPS_PROXY, which is for hubs on other machines only")
+	cmd.Flags().StringVar(&probes, "health-listen", "", "address on which to answer a pod's probes (/healthz, /readyz), such as :8080; default: none")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
 }

@@ -55,13 +55,13 @@ func (k keys) Save(ctx context.Context, id trust.Identity) error {
 	return err
 }
 
-func (a *agent) openTrust(ctx context.Context) (*trust.Client, error) {
+func (a *agent) openTrust(ctx context.Context, store trust.KeyStore) (*trust.Client, error) {
 	var roots trust.Roots
 	if err := json.Unmarshal([]byte(a.Bootstrap.Roots), &roots); err != nil {
 		return nil, fmt.Errorf("read the roots to pin from the bootstrap: %w", err)
 	}
 	return trust.OpenClient(ctx, trust.ClientConfig{
-		Store:      keys{a.member},
+		Store:      store,
 		Cluster:    a.Bootstrap.Cluster,
 		ClusterUID: a.uid,
 		Roots:      roots,

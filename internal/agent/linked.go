@@ -104,6 +104,7 @@ func (a *agent) linkOnce(ctx context.Context) (lasted time.Duration, err error) 
 	if err := session.open(ctx); err != nil {
 		return 0, err
 	}
+	a.endStandby()
 	began := time.Now()
 	a.Log.Info("linked to the hub", "hub", a.Bootstrap.Address, "term", session.stamp.Term)
 	err = session.run(ctx)

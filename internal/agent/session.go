@@ -35,36 +35,47 @@ func (s *session) open(ctx context.Context) error {
 	a := s.agent
 	seen, announced := a.memory.seen()
 	a.reporter.reset()
-	ctx, cancel := context.WithTimeout(ctx, welcomeTimeout)
-	defer cancel()
-	err := s.link.Send(ctx, wire.Message{Hello: &wire.Hello{
-		Cluster:      a.Bootstrap.Cluster,
-		AgentVersion: a.Version,
-		MinVersion:   wire.MinVersion,
-		MaxVersion:   wire.Version,
-		ClusterUID:   a.uid,
-		Instance:     a.instance,
-		Seen:         seen,
-		Desired:      announced,
-	}})
+	m, err := greet(ctx, s.link, a.hello(wire.Hello{Seen: seen, Desired: announced}))
 	if err != nil {
 		return err
-	}
-	m, err := s.link.Recv(ctx)
-	switch {
-	case err != nil:
-		return err
-	case m.Refusal != nil:
-		return &refusedError{*m.Refusal}
-	case m.Welcome == nil:
-		return errors.New("the hub's first word is neither welcome nor refusal")
 	}
 	if err := m.Stamp.Obeys(seen); err != nil {
 		return err
 	}
-	s.stamp, s.accepted = m.Stamp, m.Welcome.Accepted
-	s.heartbeat = max(time.Duration(m.Welcome.HeartbeatMillis)*time.Millisecond, 100*time.Millisecond)
+	s.stamp, s.accepted, s.heartbeat = m.Stamp, m.Welcome.Accepted, period(m.Welcome)
 	return nil
+}
+
+// hello is h with who speaks.
+func (a *agent) hello(h wire.Hello) *wire.Hello {
+	h.Cluster, h.ClusterUID = a.Bootstrap.Cluster, a.uid
+	h.AgentVersion, h.Instance = a.Version, a.instance
+	h.MinVersion, h.MaxVersion = wire.MinVersion, wire.Version
+	return &h
+}
+
+// greet opens a link and returns the hub's Welcome.
+func greet(ctx context.Context, l *link.Session, hello *wire.Hello) (wire.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, welcomeTimeout)
+	defer cancel()
+	if err := l.Send(ctx, wire.Message{Hello: hello}); err != nil {
+		return wire.Message{}, err
+	}
+	m, err := l.Recv(ctx)
+	switch {
+	case err != nil:
+		return wire.Message{}, err
+	case m.Refusal != nil:
+		return wire.Message{}, &refusedError{*m.Refusal}
+	case m.Welcome == nil:
+		return wire.Message{}, errors.New("the hub's first word is neither welcome nor refusal")
+	}
+	return m, nil
+}
+
+// period is that of heartbeats both ways.
+func period(w *wire.Welcome) time.Duration {
+	return max(time.Duration(w.HeartbeatMillis)*time.Millisecond, 100*time.Millisecond)
 }
 
 func (s *session) run(ctx context.Context) error {

@@ -71,6 +71,8 @@ type Gateway struct {
 	// their order; what the Fleet notifies must not call the Gateway.
 	mu    sync.Mutex
 	links map[string]*conn
+	// standbys are linked beside those, or await their turn alone.
+	standbys map[string]*conn
 	// opening counts the links of a cluster that are being admitted, expulsions
 	// what befell such: a link that was admitted before and registers after is
 	// judged again.
@@ -88,7 +90,10 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Gateway{Options: o, links: map[string]*conn{}, opening: map[string]int{}, refusals: map[string]string{}}
+	return &Gateway{
+		Options: o, links: map[string]*conn{}, standbys: map[string]*conn{},
+		opening: map[string]int{}, refusals: map[string]string{},
+	}
 }
 
 // Serve runs one session to its end. The session is closed when it returns.
@@ -105,6 +110,9 @@ func (g *Gateway) Serve(ctx context.Context, s *link.Session) error {
 			return errors.Join(err, s.Refuse(ctx, g.Stamp, refused.Refusal))
 		}
 		return err
+	}
+	if c.hello.Standby {
+		return c.standBy(ctx)
 	}
 	return c.run(ctx)
 }
@@ -197,27 +205,36 @@ func (g *Gateway) register(c *conn, since uint64) bool {
 		g.mu.Unlock()
 		return false
 	}
-	old := g.links[c.cluster]
-	g.links[c.cluster] = c
-	delete(g.refusals, c.cluster)
-	g.Fleet.Connect(c.cluster, g.Now())
+	seats := g.seats(c)
+	old := seats[c.cluster]
+	seats[c.cluster] = c
+	if !c.hello.Standby {
+		delete(g.refusals, c.cluster)
+		g.Fleet.Connect(c.cluster, g.Now())
+	}
 	g.mu.Unlock()
 	if old != nil {
 		old.session.Close(errReplaced)
 	}
-	g.Log.Info("agent connected", "cluster", c.cluster, "from", c.session.RemoteAddr(), "version", c.hello.AgentVersion)
+	g.Log.Info("agent connected", "cluster", c.cluster, "from", c.session.RemoteAddr(), "version", c.hello.AgentVersion, "standby", c.hello.Standby)
 	return true
 }
 
+// close lets go of a link. While another agent of the cluster stands by the
+// cluster keeps its state: one is about to follow the other, and should it take
+// too long, late heartbeats tell.
 func (g *Gateway) close(c *conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.links[c.cluster] != c {
+	seats := g.seats(c)
+	if seats[c.cluster] != c {
 		return
 	}
-	delete(g.links, c.cluster)
-	g.Fleet.Disconnect(c.cluster, g.Now())
-	g.Log.Info("agent disconnected", "cluster", c.cluster)
+	delete(seats, c.cluster)
+	if g.links[c.cluster] == nil && g.standbys[c.cluster] == nil {
+		g.Fleet.Disconnect(c.cluster, g.Now())
+	}
+	g.Log.Info("agent disconnected", "cluster", c.cluster, "standby", c.hello.Standby)
 }
 
 // maxRefusals bounds what agents with a valid certificate can make the hub remember.
@@ -254,26 +271,23 @@ func (g *Gateway) Expel(cluster string) {
 	if g.opening[cluster] > 0 {
 		g.expulsions++
 	}
-	c := g.links[cluster]
 	delete(g.refusals, cluster)
 	g.mu.Unlock()
-	if c != nil {
+	for _, c := range g.conns(cluster) {
 		c.session.Close(errExpelled)
 	}
 }
 
-// Recheck closes the cluster's link unless it would be let in again. What
+// Recheck closes the cluster's links unless they would be let in again. What
 // cannot be asked now is no reason.
 func (g *Gateway) Recheck(ctx context.Context, cluster string) {
-	c := g.conn(cluster)
-	if c == nil {
-		return
-	}
-	var refused *Refused
-	err := g.Clusters.Recheck(ctx, c.session.Peer(), c.hello)
-	if errors.As(err, &refused) && refused.Reason != "Busy" {
-		g.Note(cluster, err)
-		c.session.Close(err)
+	for _, c := range g.conns(cluster) {
+		var refused *Refused
+		err := g.Clusters.Recheck(ctx, c.session.Peer(), c.hello)
+		if errors.As(err, &refused) && refused.Reason != "Busy" {
+			g.Note(cluster, err)
+			c.session.Close(err)
+		}
 	}
 }
 
@@ -314,6 +328,7 @@ func (g *Gateway) Connection(cluster string) v1alpha1.ConnectionState {
 	return g.Fleet.Get(cluster).State(g.Now(), g.Heartbeat)
 }
 
+// conn is the link of the cluster's agent that acts.
 func (g *Gateway) conn(cluster string) *conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -5,23 +5,30 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // user is the unprivileged user of minimal images.
 const user = 65532
 
-// deployment runs one agent. It is replaced rather than rolled: two at a time
-// would be one identity twice.
+// deployment runs one agent. A new one starts beside the old, which is ended
+// only when the new one has shown for a moment that it could act: one that
+// cannot start, or cannot reach the hub, replaces nobody. Of both the Lease lets
+// one act.
 func deployment(image string) *appsv1.Deployment {
 	selector := map[string]string{"app.kubernetes.io/name": AgentAccount}
-	one := int32(1)
+	one, surge, none := int32(1), intstr.FromInt32(1), intstr.FromInt32(0)
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "Deployment"},
 		ObjectMeta: own(AgentAccount),
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &one,
-			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType},
-			Selector: &metav1.LabelSelector{MatchLabels: selector},
+			Strategy: appsv1.DeploymentStrategy{
+				Type:          appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &none},
+			},
+			MinReadySeconds: 5,
+			Selector:        &metav1.LabelSelector{MatchLabels: selector},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels()},
 				Spec:       pod(image),
@@ -52,9 +59,13 @@ func pod(image string) corev1.PodSpec {
 func container(image string) corev1.Container {
 	yes, no := true, false
 	return corev1.Container{
-		Name:  "agent",
-		Image: image,
-		Args:  []string{"run", "--bootstrap", BootstrapDir},
+		Name:           AgentContainer,
+		Image:          image,
+		Args:           []string{"run", "--bootstrap", BootstrapDir, "--health-listen", "$(ATOLL_POD_IP):8080"},
+		Env:            []corev1.EnvVar{field(PodNameVariable, "metadata.name"), field(PodUIDVariable, "metadata.uid"), field("ATOLL_POD_IP", "status.podIP")},
+		Ports:          []corev1.ContainerPort{{Name: "probes", ContainerPort: probes, Protocol: corev1.ProtocolTCP}},
+		ReadinessProbe: probe("/readyz", 2),
+		LivenessProbe:  probe("/healthz", 20),
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
@@ -66,4 +77,19 @@ func container(image string) corev1.Container {
 		},
 		VolumeMounts: []corev1.VolumeMount{{Name: "bootstrap", MountPath: BootstrapDir, ReadOnly: true}},
 	}
+}
+
+// probes is the port on which the agent answers its pod's probes.
+const probes = 8080
+
+func probe(path string, every int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:   corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("probes")}},
+		PeriodSeconds:  every,
+		TimeoutSeconds: 5,
+	}
+}
+
+func field(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}
 }

@@ -39,7 +39,8 @@ Profile full: the agent may do everything, like a cluster administrator.
 
 const always = `
 In every profile:
-  - The agent dials out to the hub; it opens no port.
+  - The agent dials out to the hub; nobody dials in. The one port it opens, 8080 of
+    its pod, says to the pod's probes whether it is well, and nothing else.
   - Its key is made in this cluster and never leaves it. It keeps its store in the
     namespace atoll-system.
   - People who reach this cluster through the hub do so under their own name with

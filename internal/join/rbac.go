@@ -21,6 +21,11 @@ const (
 	BootstrapSecret = "atoll-agent-bootstrap"
 	// LimitsConfigMap is where the member forbids things; the hub cannot write it.
 	LimitsConfigMap = "atoll-limits"
+	// AgentContainer is the agent's container in its Deployment, AgentAccount.
+	AgentContainer = "agent"
+	// PodNameVariable and PodUIDVariable tell the agent which pod it runs in.
+	PodNameVariable = "ATOLL_POD_NAME"
+	PodUIDVariable  = "ATOLL_POD_UID"
 	// BootstrapDir is where the agent finds the Ticket.
 	BootstrapDir = "/etc/atoll"
 )

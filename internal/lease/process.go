@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"atoll.dev/atoll/internal/join"
 )
 
 // PodUID is the environment variable that tells an agent in a pod the pod's
 // UID. Its container never runs twice at once: kubelet starts the next one when
 // the last has ended.
-const PodUID = "ATOLL_POD_UID"
+const PodUID = join.PodUIDVariable
 
 // identity names an agent and the process that it is in: which pod, or which
 // boot of which machine and space of process numbers; which process, started when.

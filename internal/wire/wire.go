@@ -70,6 +70,9 @@ type Hello struct {
 	// Desired and Reported are the digests the agent holds.
 	Desired  desired.Digest `cbor:"8,keyasint,omitempty"`
 	Reported desired.Digest `cbor:"9,keyasint,omitempty"`
+	// Standby: another agent of the member acts; this one waits for its turn and
+	// is linked to show that it could take it. It gets heartbeats and nothing else.
+	Standby bool `cbor:"10,keyasint,omitempty"`
 }
 
 // Welcome accepts a link, hub to agent (v0).

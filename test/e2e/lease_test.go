@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -38,7 +40,7 @@ func TestOfTwoAgentsInOneMemberOneActs(t *testing.T) {
 	remembered(t, c)
 	count := appliedByKind(t, c)["configmaps"]
 	c.Agent.Freeze()
-	logSays(t, second, 0, "linked to the hub")
+	logSays(t, second, 0, `msg="linked to the hub"`)
 	if now := holder(t, c); now == first || now == "" {
 		t.Fatalf("the lease went from %q to %q", first, now)
 	}
@@ -57,6 +59,69 @@ func TestOfTwoAgentsInOneMemberOneActs(t *testing.T) {
 	becomes(t, c, "leased", "web", "3")
 	if words := logOf(t, second); strings.Contains(words, "acts no more") {
 		t.Errorf("the second agent lost what it held:\n%s", words)
+	}
+}
+
+// TestAHandOverIsSeenByNobody: the second agent stands by with a link of its
+// own; the first is asked to end, and the second goes on where it was. Then the
+// hub is away: what stands by is no longer ready, and yet succeeds one that dies.
+func TestAHandOverIsSeenByNobody(t *testing.T) {
+	f := fleet(t)
+	c := f.Member("c")
+	t.Cleanup(func() { c.Leave("c") })
+	f.Project("handed")
+	c.JoinAs(testfleet.Agent, "--label", "stage=handed")
+	app := f.Deploy("handed", "web", configMap("web", "1"), "--to", "stage=handed")
+	app.Settles(1)
+	second := startSecond(t, c)
+	logSays(t, second, 0, "standing by, linked to the hub")
+	remembered(t, c)
+
+	count, since := appliedByKind(t, c)["configmaps"], connectedSince(t, f, "c")
+	c.Agent.Stop()
+	logSays(t, second, 0, `msg="linked to the hub"`)
+	becomes(t, c, "handed", "web", "1")
+	app.Settles(1)
+	if now := appliedByKind(t, c)["configmaps"]; now != count {
+		t.Errorf("the hand-over applied %d objects that were as asked for", now-count)
+	}
+	if now := connectedSince(t, f, "c"); !now.Equal(since) {
+		t.Errorf("the cluster was seen to connect again at %v", now)
+	}
+
+	from := sizeOf(t, c.Agent.LogPath())
+	c.Agent.Start()
+	logSays(t, c.Agent.LogPath(), from, "standing by, linked to the hub")
+	f.Hub.Kill()
+	logSays(t, c.Agent.LogPath(), from, "stands by without a link to the hub")
+	killHolder(t, c)
+	deleteIn(t, c, &corev1.ConfigMap{ObjectMeta: named("handed", "web")})
+	becomes(t, c, "handed", "web", "1") // enforced by the other, without the hub
+	f.Hub.Start()
+	app.Settles(1)
+}
+
+func connectedSince(t *testing.T, f *testfleet.Fleet, name string) time.Time {
+	t.Helper()
+	c := &v1alpha1.Cluster{}
+	if err := f.Hub.Client().Get(t.Context(), client.ObjectKey{Name: name}, c); err != nil {
+		t.Fatal(err)
+	}
+	if c.Status.Connection.State != v1alpha1.Connected {
+		t.Errorf("cluster %s is %s", name, c.Status.Connection.State)
+	}
+	return c.Status.Connection.Since.Time
+}
+
+// killHolder ends the process that the lease names.
+func killHolder(t *testing.T, m *testfleet.Member) {
+	t.Helper()
+	pid, err := strconv.Atoi(strings.Split(holder(t, m), "/")[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
 }
 
