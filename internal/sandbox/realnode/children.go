@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,12 +16,27 @@ import (
 
 // children are the programs of a node. Process 1 inherits whatever loses its
 // parent, so it buries all, and knows its own among them.
-type children struct {
-	mu    sync.Mutex
-	names map[int]string
+type children struct{ programs map[int]*program }
+
+// program is one of the node's own.
+type program struct {
+	name      string
+	arguments []string
+	started   time.Time
+	// failures are those in a row that came at once.
+	failures int
 }
 
-func newChildren() *children { return &children{names: map[int]string{}} }
+// A program that ends is started again, as every node's init does: a kube-proxy
+// that finds its node unregistered for half a minute ends, for one. One that
+// ends at once again and again will not come right.
+const (
+	atOnce      = 10 * time.Second
+	mayFail     = 5
+	beforeAgain = time.Second
+)
+
+func newChildren() *children { return &children{programs: map[int]*program{}} }
 
 // environment is the same for all: their parts first, then Debian's.
 func environment() []string {
@@ -36,26 +50,27 @@ func environment() []string {
 }
 
 // start starts a program; it must be called on the thread of the node's network.
-func (c *children) start(name string, arguments ...string) error {
-	log, err := os.OpenFile(filepath.Join(inside, "logs", name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+func (c *children) start(p *program) error {
+	log, err := os.OpenFile(logFile(p.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	cmd := exec.Command(filepath.Join(programs, name), arguments...)
+	cmd := exec.Command(filepath.Join(programs, p.name), p.arguments...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, environment()
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", name, err)
+		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	c.names[cmd.Process.Pid] = name
+	p.started = time.Now()
+	c.programs[cmd.Process.Pid] = p
 	return cmd.Process.Release()
 }
 
-// wait buries the dead, and returns when one of the node's own programs is
-// among them.
-func (c *children) wait() error {
+func logFile(name string) string { return filepath.Join(inside, "logs", name+".log") }
+
+// tend buries the dead and starts the node's own again, until one of them fails
+// for good. It must be called on the thread of the node's network.
+func (c *children) tend() error {
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, 0, nil)
@@ -65,13 +80,30 @@ func (c *children) wait() error {
 		if err != nil {
 			return fmt.Errorf("wait for the node's programs: %w", err)
 		}
-		c.mu.Lock()
-		name, own := c.names[pid]
-		c.mu.Unlock()
-		if own {
-			return fmt.Errorf("%s ended with %d (signal %d); its log is beside this one", name, status.ExitStatus(), status.Signal())
+		p := c.programs[pid]
+		if p == nil {
+			continue
+		}
+		delete(c.programs, pid)
+		if p.failures++; time.Since(p.started) > atOnce {
+			p.failures = 1
+		}
+		if p.failures == mayFail {
+			return fmt.Errorf("%s ended %d times: %s (log: %s)", p.name, p.failures, howItEnded(status), filepath.Base(logFile(p.name)))
+		}
+		fmt.Fprintf(os.Stderr, "%s ended: %s; starting it again\n", p.name, howItEnded(status))
+		time.Sleep(beforeAgain)
+		if err := c.start(p); err != nil {
+			return err
 		}
 	}
+}
+
+func howItEnded(status unix.WaitStatus) string {
+	if status.Signaled() {
+		return status.Signal().String()
+	}
+	return fmt.Sprintf("exit code %d", status.ExitStatus())
 }
 
 // Socket is containerd's, as the node sees it.
@@ -82,7 +114,7 @@ const containerdTimeout = time.Minute
 
 // containerd returns when containerd runs and has the pause image.
 func (c *children) containerd(config Config) error {
-	if err := c.start("containerd", "--config", configs("containerd.toml")); err != nil {
+	if err := c.start(&program{name: "containerd", arguments: []string{"--config", configs("containerd.toml")}}); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(containerdTimeout); ; time.Sleep(20 * time.Millisecond) {
@@ -95,7 +127,6 @@ func (c *children) containerd(config Config) error {
 			return fmt.Errorf("containerd does not answer: %w", err)
 		}
 	}
-	// Nothing else has been started yet whose end would be mistaken for ctr's.
 	archive, err := os.Open(filepath.Join(inside, config.PauseArchive))
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // pluginDir is where Debian has the CNI plugins.
@@ -36,6 +38,27 @@ func Check(programs string) error {
 	if len(missing) > 0 {
 		return fmt.Errorf("a real node needs programs of the machine: apt-get install -y %s", strings.Join(missing, " "))
 	}
+	if err := canWatch(); err != nil {
+		return err
+	}
 	_, err := hierarchies()
 	return err
+}
+
+// watchers is how many inotify instances the programs of a node hold: the kubelet
+// six, containerd two, kube-proxy one.
+const watchers = 9
+
+// canWatch finds out by trying: kubelets and their like watch files, and the
+// default of 128 watchers for all of root's processes is soon used up. Without
+// any, containerd has no pods and kube-proxy ends.
+func canWatch() error {
+	for range watchers {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if err != nil {
+			return fmt.Errorf("a real node needs %d inotify instances and this machine has no more: end other clusters, or raise the limit, as by sysctl fs.inotify.max_user_instances=1024: %w", watchers, err)
+		}
+		defer unix.Close(fd)
+	}
+	return nil
 }

@@ -55,7 +55,7 @@ const (
 	programs = "/run/atoll/bin"
 )
 
-// Run is the node until one of its programs ends. It must be process 1 of its
+// Run is the node until one of its programs fails for good. It must be process 1 of its
 // namespace, with mounts of its own; it gives itself a network.
 func Run(c Config) error {
 	if os.Getpid() != 1 {
@@ -85,18 +85,15 @@ func Run(c Config) error {
 	if err := children.containerd(c); err != nil {
 		return err
 	}
-	for _, p := range []struct {
-		name string
-		args []string
-	}{
-		{"kube-proxy", []string{"--config=" + configs("kube-proxy.yaml"), "--hostname-override=" + c.Name}},
-		{"kubelet", c.kubeletArguments()},
+	for _, p := range []*program{
+		{name: "kube-proxy", arguments: []string{"--config=" + configs("kube-proxy.yaml"), "--hostname-override=" + c.Name}},
+		{name: "kubelet", arguments: c.kubeletArguments()},
 	} {
-		if err := children.start(p.name, p.args...); err != nil {
+		if err := children.start(p); err != nil {
 			return err
 		}
 	}
-	return children.wait()
+	return children.tend()
 }
 
 // End ends everything of the node but the caller, which is its process 1, and
