@@ -92,6 +92,14 @@ check: bin/atoll-sandbox ## the quick loop: what links and runs fast
 e2e: build ## system tests: hub, agents and clusters as processes
 	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 go test -p 1 -count=1 -timeout 25m $(SYSTEM)
 
+E2E_MODES ?= etcd kubernetes
+
+.PHONY: e2e-modes
+e2e-modes: build ## system tests with the hub's store outside the hub, in each of E2E_MODES
+	@for mode in $(E2E_MODES); do echo "the hub stores in: $$mode"; \
+		ATOLL_E2E_STORAGE=$$mode ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 go test -p 1 -count=1 -timeout 25m $(SYSTEM) || exit 1; \
+	done
+
 # Quietly and alone it takes 8 minutes; BENCH_QUICK=1 takes 3. BENCH names
 # figures, such as latency-5,throughput-500x5.
 BENCH ?= all
