@@ -249,6 +249,11 @@ func (c *container) prepare(ctx context.Context) (launch, error) {
 	if err != nil {
 		return l, refused{misconfigured, err}
 	}
+	for name, value := range own {
+		if value == c.of.Status.PodIP {
+			own[name] = here(c.of) // where it can listen
+		}
+	}
 	maps.Copy(env, own)
 	l.env = r.environment(env)
 	if l.args, err = c.arguments(r, env); err != nil {

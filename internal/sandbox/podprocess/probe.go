@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,9 +23,9 @@ func (c *container) ask(ctx context.Context, p *corev1.Probe, l launch) error {
 	defer cancel()
 	switch {
 	case p.HTTPGet != nil:
-		return askHTTP(ctx, p.HTTPGet, c.spec.Ports)
+		return askHTTP(ctx, p.HTTPGet, cmp.Or(p.HTTPGet.Host, here(c.of)), c.spec.Ports)
 	case p.TCPSocket != nil:
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", place(p.TCPSocket.Host, p.TCPSocket.Port, c.spec.Ports))
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", place(cmp.Or(p.TCPSocket.Host, here(c.of)), p.TCPSocket.Port, c.spec.Ports))
 		if err != nil {
 			return err
 		}
@@ -35,11 +36,17 @@ func (c *container) ask(ctx context.Context, p *corev1.Probe, l launch) error {
 	return errors.New("the sandbox asks by HTTP, TCP and the agent's own commands")
 }
 
+// here is the loopback address that stands for the pod's own, as it does for
+// pods that are simulated: of 10.1.2.3 it is 127.1.2.3.
+func here(pod *corev1.Pod) string {
+	if rest, ok := strings.CutPrefix(pod.Status.PodIP, "10."); ok {
+		return "127." + rest
+	}
+	return "127.0.0.1"
+}
+
 // place is where a probe finds the container, which is on this machine.
 func place(host string, port intstr.IntOrString, ports []corev1.ContainerPort) string {
-	if host == "" {
-		host = "127.0.0.1"
-	}
 	number := port.IntValue()
 	for _, p := range ports {
 		if port.Type == intstr.String && p.Name == port.StrVal {
@@ -55,12 +62,12 @@ var prober = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-func askHTTP(ctx context.Context, get *corev1.HTTPGetAction, ports []corev1.ContainerPort) error {
+func askHTTP(ctx context.Context, get *corev1.HTTPGetAction, host string, ports []corev1.ContainerPort) error {
 	scheme := "http"
 	if get.Scheme == corev1.URISchemeHTTPS {
 		scheme = "https"
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+place(get.Host, get.Port, ports)+get.Path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+place(host, get.Port, ports)+get.Path, nil)
 	if err != nil {
 		return err
 	}
