@@ -12,6 +12,11 @@ import (
 )
 
 const (
+	// changesPause bounds how often the engine's states are asked for and
+	// compared: while much is delivered they change all the time.
+	changesPause = 200 * time.Millisecond
+	// savePause keeps a save from running beside the very change that causes it.
+	savePause = 200 * time.Millisecond
 	// saveRetry is how soon a failed save is tried again.
 	saveRetry = 10 * time.Second
 	// saveTimeout bounds one save: a member that hangs is asked anew.
@@ -36,6 +41,7 @@ func (m *memory) run(ctx context.Context) error {
 			return nil
 		case <-m.engine.Changed():
 			notify(m.changed)
+			sleep(ctx, changesPause)
 		}
 	}
 }
@@ -51,6 +57,7 @@ func (m *memory) saving(ctx context.Context) {
 			m.saveLast(ctx)
 			return
 		case <-m.dirty:
+			sleep(ctx, savePause)
 			if m.save(ctx) != nil {
 				if ctx.Err() != nil {
 					notify(m.dirty) // for the last save
