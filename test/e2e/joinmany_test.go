@@ -2,13 +2,14 @@ package e2e_test
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,7 +25,10 @@ import (
 func TestOneCommandJoinsAllContextsThatItCan(t *testing.T) {
 	f := fleet(t)
 	a, c := f.Member("a"), f.Member("c")
-	t.Cleanup(func() { c.Leave("all-c") })
+	t.Cleanup(func() {
+		uninstall(t, c)
+		c.Leave("all-c")
+	})
 	path := contexts(t, map[string]*testfleet.Member{"all-a": a, "all-c": c, "twin/all-c": c},
 		map[string]*api.AuthInfo{"all-powerless": {Token: tokenOfNobody(t, a)}}, a)
 	command := []string{"join", "--contexts", "all-*", "--contexts-from", path, "--owner", "tests", "--label", "stage=joined", "--timeout", "90s"}
@@ -37,13 +41,9 @@ func TestOneCommandJoinsAllContextsThatItCan(t *testing.T) {
 		t.Fatal("a dry run installed something")
 	}
 
-	// The image is one that simulated nodes only claim to run: the process
-	// started here is its pod.
-	image := append(command, "--image", "agent.invalid/none:1")
-	joined := make(chan testfleet.Result, 1)
-	go func() { joined <- f.Hub.CLI(image...) }()
-	runAsInstalled(t, c)
-	r := <-joined
+	// The sandbox runs the program beside it under this tag.
+	image := append(command, "--image", "registry.example.org/atoll-agent:dev")
+	r := f.Hub.CLI(image...)
 	if r.Code != 3 || !has(r.Stdout, "all-c", "connected", "joined already as a", "its API does not answer", "read its identity") ||
 		!has(r.Stderr, "2 clusters of 4 not joined", "run the same command again") {
 		t.Errorf("join: %s", r)
@@ -104,38 +104,24 @@ func contexts(t *testing.T, members map[string]*testfleet.Member, others map[str
 	return path
 }
 
-// runAsInstalled waits until an agent is installed in the member and runs it
-// with what lies there, as its pod would.
-func runAsInstalled(t *testing.T, m *testfleet.Member) {
+// uninstall ends an agent that is a pod of the member.
+func uninstall(t *testing.T, m *testfleet.Member) {
 	t.Helper()
-	secret := &corev1.Secret{}
-	eventually(t, "an agent is installed in "+m.Name, func(ctx context.Context) error {
-		return m.Client().Get(ctx, client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: join.BootstrapSecret}, secret)
-	})
-	if err := os.MkdirAll(m.BootstrapDir(), 0o700); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	agent := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: join.AgentAccount}}
+	if err := m.Client().Delete(ctx, agent); client.IgnoreNotFound(err) != nil {
+		t.Error(err)
 	}
-	for key, data := range secret.Data {
-		if err := os.WriteFile(filepath.Join(m.BootstrapDir(), key), data, 0o600); err != nil {
-			t.Fatal(err)
+	for {
+		running, err := m.Sandbox.PodProcesses()
+		if err != nil || ctx.Err() != nil {
+			t.Errorf("end the agent in %s: %v, %v", m.Name, err, ctx.Err())
+			return
 		}
+		if len(running) == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	day := int64((24 * time.Hour).Seconds())
-	account := &corev1.ServiceAccount{}
-	account.Namespace, account.Name = v1alpha1.SystemNamespace, join.AgentAccount
-	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}
-	if err := m.Client().SubResource("token").Create(t.Context(), account, token); err != nil {
-		t.Fatal(err)
-	}
-	cfg := m.Config()
-	out := api.NewConfig()
-	out.Clusters["member"] = &api.Cluster{Server: cfg.Host, CertificateAuthorityData: cfg.CAData}
-	out.AuthInfos["member"] = &api.AuthInfo{Token: token.Status.Token}
-	out.Contexts["member"] = &api.Context{Cluster: "member", AuthInfo: "member"}
-	out.CurrentContext = "member"
-	// Where the agent's process of a member finds it, beside its bootstrap.
-	if err := clientcmd.WriteToFile(*out, filepath.Join(filepath.Dir(m.BootstrapDir()), "kubeconfig")); err != nil {
-		t.Fatal(err)
-	}
-	m.Agent.Start()
 }
