@@ -45,17 +45,18 @@ type tally struct {
 	drifted, pending bool
 	removing, paused int
 	healths          []report.Health
-	unwell           string
+	unwell           *object
+	unwellWhy        string
 	degraded         bool // unwell speaks of a degraded object
 	ignoredPause     string
 	awaited          string // what may still settle by itself
 }
 
-// note keeps one sentence on what is unwell: of the worst the first.
-func (t *tally) note(degraded bool, sentence string) {
+// note keeps what is unwell: of the worst the first.
+func (t *tally) note(degraded bool, o *object, why string) {
 	switch {
-	case t.unwell == "", degraded && !t.degraded, degraded == t.degraded && sentence < t.unwell:
-		t.unwell, t.degraded = sentence, degraded
+	case t.unwell == nil, degraded && !t.degraded, degraded == t.degraded && o.id.Compare(t.unwell.id) < 0:
+		t.unwell, t.unwellWhy, t.degraded = o, why, degraded
 	}
 }
 
@@ -166,7 +167,7 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		}
 		return
 	}
-	t.note(h.health == report.HealthDegraded, fmt.Sprintf("%s: %s", o.id, cmp.Or(h.message, "nothing is known of it yet")))
+	t.note(h.health == report.HealthDegraded, o, cmp.Or(h.message, "nothing is known of it yet"))
 	if h.health == report.HealthDegraded {
 		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(h.message)})
 	}
@@ -272,8 +273,8 @@ func sentence(en *entry, s report.State, t tally) string {
 		return fmt.Sprintf("%d of %d objects applied; trying again: %s", s.Applied, s.Objects, t.awaited)
 	case s.Sync == report.Progressing:
 		return fmt.Sprintf("%d of %d objects applied", s.Applied, s.Objects)
-	case t.unwell != "":
-		return t.unwell
+	case t.unwell != nil:
+		return fmt.Sprintf("%s: %s", t.unwell.id, t.unwellWhy)
 	case t.paused > 0:
 		return fmt.Sprintf("correction is paused for %d objects", t.paused)
 	}
