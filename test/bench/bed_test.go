@@ -46,6 +46,7 @@ type bed struct {
 	machine bench.Machine
 	results []bench.Result
 	once    sync.Once // of settle
+	idle    usage     // in a second; zero until throughput measures it
 }
 
 // member is one cluster, by clients that never wait for themselves.
@@ -140,12 +141,12 @@ func (b *bed) report(r bench.Result) {
 	b.t.Logf("%s: %g %s, raw %g, ratio %g", r.Name, r.Value, r.Unit, r.Limit, r.Ratio)
 }
 
-// size is full, or less where BENCH_QUICK is set.
-func size(full, less int) int {
+// size is usual, or less where BENCH_QUICK is set.
+func size(usual, less int) int {
 	if os.Getenv(quick) != "" {
 		return less
 	}
-	return full
+	return usual
 }
 
 func chosen(name string) bool {

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -15,8 +16,19 @@ import (
 // latency is at two changes a second, latencyIdle at one in three seconds,
 // latencyBusy at ten a second.
 func latency(b *bed)     { b.latency("latency-5-p99", 500*time.Millisecond, size(300, 60)) }
-func latencyIdle(b *bed) { b.latency("latency-5-idle-p99", 3300*time.Millisecond, size(12, 6)) }
+func latencyIdle(b *bed) { b.latency("latency-5-idle-p99", 3300*time.Millisecond, idleSamples()) }
 func latencyBusy(b *bed) { b.latency("latency-5-busy-p99", 100*time.Millisecond, size(300, 100)) }
+
+// full, set to anything, takes three hundred samples of the idle latency too.
+const full = "BENCH_FULL"
+
+// idleSamples are few without it: three hundred take 17 minutes.
+func idleSamples() int {
+	if os.Getenv(full) != "" {
+		return 300
+	}
+	return size(30, 6)
+}
 
 // latency is from before a change is written, to the hub or to the five
 // clusters in parallel, to the watch of the last one that shows it. Both

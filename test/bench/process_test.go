@@ -74,6 +74,24 @@ func (u usage) since(before usage) usage {
 	return usage{u.hub - before.hub, u.agents - before.agents, u.members - before.members, u.bench - before.bench}
 }
 
+// less is u without what is used over that time when nothing is asked for.
+func (u usage) less(idle usage, d time.Duration) usage {
+	part := func(all, aSecond time.Duration) time.Duration {
+		return all - time.Duration(float64(aSecond)*d.Seconds())
+	}
+	return usage{part(u.hub, idle.hub), part(u.agents, idle.agents), part(u.members, idle.members), part(u.bench, idle.bench)}
+}
+
+// idleUsage is what is used in a second while nothing is asked for.
+func (b *bed) idleUsage() usage {
+	b.t.Helper()
+	const seconds = 10
+	before := b.used()
+	time.Sleep(seconds * time.Second)
+	u := b.used().since(before)
+	return usage{u.hub / seconds, u.agents / seconds, u.members / seconds, u.bench / seconds}
+}
+
 // used is what every process of the fleet has used until now, and this one,
 // which is the raw side's client and both sides' observer.
 func (b *bed) used() usage {

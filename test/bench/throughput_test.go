@@ -24,14 +24,16 @@ var workers = []int{4, 8, 16}
 type work struct {
 	took   time.Duration
 	whole  time.Duration // until it is quiet: what is written by the clock goes on for so long
-	usage  usage
-	writes int64 // to the hub's store
+	usage  usage         // beyond what is used when nothing is asked for
+	writes int64         // to the hub's store
 }
 
 // throughput delivers 500 new Deployments to five clusters, in turns with the
 // raw client: how fast, at what cost, and with how many writes at the hub.
 func throughput(b *bed) {
 	b.settle()
+	time.Sleep(quiet)
+	b.idle = b.idleUsage()
 	most := b.best()
 	rounds := size(3, 1)
 	var last work
@@ -46,6 +48,7 @@ func throughput(b *bed) {
 		oursCPU, rawCPU = append(oursCPU, o.usage.total().Seconds()), append(rawCPU, r.usage.total().Seconds())
 		writes = append(writes, float64(o.writes))
 		b.t.Logf("round %d: ours %.1f s %+v, raw %.1f s %+v", round, o.took.Seconds(), o.usage, r.took.Seconds(), r.usage)
+		notes["idleCPUASecond"] = b.idle.total().Seconds()
 		notes["hubCPU"], notes["agentsCPU"] = o.usage.hub.Seconds(), o.usage.agents.Seconds()
 		notes["membersCPU"], notes["rawMembersCPU"] = o.usage.members.Seconds(), r.usage.members.Seconds()
 	}
@@ -115,7 +118,8 @@ func (b *bed) timed(namespace, app string, n int, deliver func(context.Context) 
 	w := work{took: last.Sub(start)}
 	b.await("the controllers of the members", func() bool { return b.observed(namespace, app, n) })
 	time.Sleep(quiet) // reports, saved state: all of it is the cost of the delivery
-	w.whole, w.usage, w.writes = time.Since(start), b.used().since(before), b.revision()-revision
+	w.whole, w.writes = time.Since(start), b.revision()-revision
+	w.usage = b.used().since(before).less(b.idle, w.whole)
 	return w
 }
 
