@@ -106,7 +106,7 @@ BENCH ?= all
 
 .PHONY: bench
 bench: build ## figures beside their raw limits, into bench/results
-	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 ATOLL_BENCH=$(BENCH) go test -count=1 -timeout 20m -v -run '^Test(Figures|TheChosen)' ./test/bench
+	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 ATOLL_BENCH=$(BENCH) go test -count=1 -timeout 45m -v -run '^Test(Figures|TheChosen)' ./test/bench
 
 .PHONY: race
 race: bin/atoll-sandbox ## the race detector on what is concurrent
