@@ -115,7 +115,7 @@ func (f *Fleet) startEdge() (edgeRecord, error) {
 		path: binary,
 		log:  f.edgeLog(),
 		args: []string{"component", Edge, "--", "--dir=" + f.dir, "--port=" + strconv.Itoa(ports[0])},
-		env:  []string{"GOGC=50"},
+		env:  frugal(),
 	}
 	if f.lifeline != nil {
 		child.lifeline = f.lifeline.read

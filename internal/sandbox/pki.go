@@ -129,10 +129,6 @@ func (a *authority) issue(id identity) error {
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
-	if id.file == "etcd" {
-		// etcd's gateway dials its own listener, as a client, with this pair.
-		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
-	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return err

@@ -77,9 +77,7 @@ func (c *Cluster) start(component string) error {
 		path: binary,
 		log:  c.logPath(component),
 		args: append([]string{"component", component, "--"}, c.arguments(component)...),
-		// Twice the collections for about two thirds of the memory: five
-		// clusters must fit on a laptop.
-		env: []string{"GOGC=50"},
+		env:  frugal(),
 	}
 	if l := c.fleet.lifeline; l != nil {
 		child.lifeline = l.read

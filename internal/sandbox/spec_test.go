@@ -80,6 +80,7 @@ func TestCompletedSpecsAreValidAndDoNotConflictWithThemselves(t *testing.T) {
 func TestNoTwoNodesOfAFleetShareAnAddress(t *testing.T) {
 	seen := map[string]bool{}
 	for index := range maxClusters {
+		seen[State{Index: index}.MetricsIP()] = true
 		for n := range MaxNodes {
 			ip := State{Index: index}.NodeIP(n)
 			if seen[ip] {
