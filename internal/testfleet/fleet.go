@@ -57,6 +57,9 @@ type Options struct {
 	Clusters []Cluster
 	// Heartbeat of hub and agents; default 500 ms.
 	Heartbeat time.Duration
+	// Replicas lets another hub take over, by a door that agents dial; only where
+	// the hub stores outside itself.
+	Replicas bool
 }
 
 // Fleet is a running fleet as one test sees it.
@@ -151,7 +154,7 @@ func newWorld(o Options) (*world, error) {
 			return nil, err
 		}
 	}
-	w.hub, err = newHubProcess(filepath.Join(dir, ".hub"), o.Heartbeat)
+	w.hub, err = newHubProcess(filepath.Join(dir, ".hub"), o)
 	return w, err
 }
 
@@ -176,6 +179,9 @@ func (w *world) end() error {
 		_ = m.agent.end(killSignal) // it may never have run
 	}
 	_ = w.hub.end(killSignal)
+	if w.hub.door != nil {
+		_ = w.hub.door.listener.Close()
+	}
 	w.hub.registry.end()
 	if w.hub.store != nil {
 		_ = w.hub.store.end()

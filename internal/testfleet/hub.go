@@ -2,6 +2,7 @@ package testfleet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,9 +39,12 @@ type hubProcess struct {
 	Dir, DataDir string
 	// API and Agents are host:port.
 	API, Agents string
-	config      *rest.Config
-	client      client.WithWatch
-	fleet       *fleet.Client
+	heartbeat   time.Duration
+	// door is nil unless another hub may take over.
+	door   *door
+	config *rest.Config
+	client client.WithWatch
+	fleet  *fleet.Client
 }
 
 // Hub is the hub as one test sees it.
@@ -49,42 +53,52 @@ type Hub struct {
 	t testing.TB
 }
 
-func newHubProcess(dir string, heartbeat time.Duration) (*hubProcess, error) {
-	path, err := Program("atoll")
-	if err != nil {
-		return nil, err
-	}
-	ports, err := freePorts(2)
-	if err != nil {
-		return nil, err
-	}
-	if heartbeat == 0 {
-		heartbeat = 500 * time.Millisecond
-	}
+func newHubProcess(dir string, o Options) (*hubProcess, error) {
 	store, err := newStore(dir)
 	if err != nil {
 		return nil, err
 	}
-	h := &hubProcess{
-		store:   store,
-		Dir:     dir,
-		DataDir: filepath.Join(dir, "data"),
-		API:     fmt.Sprintf("127.0.0.1:%d", ports[0]),
-		Agents:  fmt.Sprintf("127.0.0.1:%d", ports[1]),
+	registry, err := newContentRegistry(dir)
+	if err != nil {
+		return nil, err
 	}
+	h := &hubProcess{store: store, registry: registry, Dir: dir, heartbeat: cmp.Or(o.Heartbeat, 500*time.Millisecond)}
+	if o.Replicas {
+		if h.door, err = newDoor(); err != nil {
+			return nil, err
+		}
+	}
+	return h, h.prepare("data")
+}
+
+// prepare names the hub's files and flags, and the ports that it will have.
+func (h *hubProcess) prepare(name string) error {
+	path, err := Program("atoll")
+	if err != nil {
+		return err
+	}
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	h.DataDir = filepath.Join(h.Dir, name)
+	h.API, h.Agents = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	h.child = child{
 		name: "the hub",
 		path: path,
-		log:  filepath.Join(dir, "hub.log"),
-		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", heartbeat.String()},
+		log:  filepath.Join(h.Dir, strings.Replace(name, "data", "hub", 1)+".log"),
+		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", h.heartbeat.String()},
 	}
-	if store != nil {
-		h.args = append(h.args, store.flags()...)
+	if h.store != nil {
+		h.args = append(h.args, h.store.flags()...)
 	}
-	if h.registry, err = newContentRegistry(dir); h.registry != nil {
+	if h.registry != nil {
 		h.args = append(h.args, h.registry.flags...)
 	}
-	return h, err
+	if h.door != nil {
+		h.args = append(h.args, "--public-address", h.door.address())
+	}
+	return nil
 }
 
 // freePorts lie below the kernel's ephemeral range, so that no outgoing
@@ -115,6 +129,9 @@ func (h *hubProcess) begin(ctx context.Context) error {
 	}
 	if err := h.start(); err != nil {
 		return err
+	}
+	if h.door != nil {
+		h.door.leadTo(h.Agents)
 	}
 	last := errors.New("never asked")
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {

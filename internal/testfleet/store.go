@@ -82,6 +82,7 @@ func (s *etcdStore) file(name string) string { return filepath.Join(s.dir, "pki"
 
 func (s *etcdStore) flags() []string {
 	return []string{
+		"--keys", filepath.Join(s.dir, "keys"), "--content", filepath.Join(s.dir, "content"),
 		"--etcd-servers", "https://" + s.address,
 		"--etcd-cafile", s.file("ca.crt"), "--etcd-certfile", s.file("hub.crt"), "--etcd-keyfile", s.file("hub.key"),
 	}
