@@ -75,9 +75,19 @@ var arrows = []arrow{
 		why:  "controllers turn objects into intent; who is connected reaches them as observed facts",
 	},
 	{
-		from: []string{"internal/gateway", "internal/link", "internal/trust", "internal/wire", "internal/blob", "internal/seal"}, deep: true,
+		from: []string{"internal/gateway", "internal/link", "internal/trust", "internal/wire", "internal/blob/...", "internal/seal"}, deep: true,
 		not: []string{"k8s.io/client-go/rest", "k8s.io/client-go/kubernetes/...", "sigs.k8s.io/controller-runtime/...", "k8s.io/kubernetes/..."},
 		why: "ten thousand links are served without a Kubernetes API in the way",
+	},
+	{
+		from: []string{"cmd/atoll", "cmd/atoll-agent"}, deep: true,
+		not: []string{"./internal/release", "./internal/imagebuild", "./internal/testfleet", "helm.sh/helm/...", "github.com/google/go-containerregistry/...", "github.com/CycloneDX/cyclonedx-go"},
+		why: "what packages a release is no part of it: the programs carry no charts, images or bills of materials",
+	},
+	{
+		from: []string{"cmd/atoll-agent"}, deep: true,
+		not: []string{"oras.land/oras-go/..."},
+		why: "content reaches an agent by its hub; it knows no registry",
 	},
 	{
 		from: []string{"*"}, not: []string{"./internal/kubectl"}, but: []string{"cmd/atoll"},
