@@ -74,7 +74,8 @@ func MemberNamespace(app *v1alpha1.Application, project *v1alpha1.Project) strin
 	if app.Spec.Namespace != "" {
 		return app.Spec.Namespace
 	}
-	patterns := Namespaces(project.Name, project.Spec.Namespaces)
+	// Whatever other projects claim: what runs must not move because of them.
+	patterns := Claims(Namespaces(project.Name, project.Spec.Namespaces))
 	if Owns(patterns, app.Name) {
 		return app.Name
 	}

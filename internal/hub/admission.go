@@ -2,17 +2,23 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/client-go/kubernetes"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apiserver"
+	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/validate"
 )
 
@@ -42,6 +48,9 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	if w.Kind.Kind == "Project" && w.Operation == admission.Create && w.New.GetName() == a.namespace {
 		return field.Forbidden(field.NewPath("metadata", "name"), "namespace "+a.namespace+" is where the hub keeps its own; choose another name")
 	}
+	if w.Kind.Kind == "Project" {
+		a.warn(ctx, w.New)
+	}
 	for _, p := range validate.Privileges(w.Kind, w.New, w.Old) {
 		allowed, err := a.allowed(ctx, w, p)
 		if err != nil {
@@ -53,6 +62,31 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 		}
 	}
 	return nil
+}
+
+// warn tells who writes a project what it takes from others, and they from it.
+// What cannot be read now is told by the projects' status.
+func (a *admit) warn(ctx context.Context, written *unstructured.Unstructured) {
+	project := &v1alpha1.Project{}
+	client, err := a.client()
+	if err != nil || runtime.DefaultUnstructuredConverter.FromUnstructured(written.Object, project) != nil {
+		return
+	}
+	read := func(resource string, into any) error {
+		data, err := client.Discovery().RESTClient().Get().AbsPath("/apis", v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version, resource).DoRaw(ctx)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(data, into)
+	}
+	var projects v1alpha1.ProjectList
+	var clusters v1alpha1.ClusterList
+	if errors.Join(read("projects", &projects), read("clusters", &clusters)) != nil {
+		return
+	}
+	for _, overlap := range assign.Overlaps(project, projects.Items, clusters.Items) {
+		warning.AddWarning(ctx, "", overlap)
+	}
 }
 
 func (a *admit) allowed(ctx context.Context, w apiserver.Write, p validate.Privilege) (bool, error) {

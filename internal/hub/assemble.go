@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/controllers/cluster"
 	"atoll.dev/atoll/internal/controllers/project"
@@ -195,6 +196,7 @@ func (h *hub) controllers() error {
 	}
 	err = builder.ControllerManagedBy(h.mgr).Named("project").
 		For(&v1alpha1.Project{}).
+		Watches(&v1alpha1.Project{}, handler.EnqueueRequestsFromMapFunc(h.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Application{}, handler.EnqueueRequestsFromMapFunc(projectOf), builder.WithPredicates(deletions)).
 		Complete(projects)
 	if err != nil {
@@ -235,7 +237,33 @@ func (h *hub) removed(name string) {
 }
 
 func (h *hub) applicationsOf(ctx context.Context, project client.Object) []reconcile.Request {
-	return h.applications(ctx, func(app *v1alpha1.Application) bool { return app.Namespace == project.GetName() })
+	touched := h.touched(ctx, project)
+	return h.applications(ctx, func(app *v1alpha1.Application) bool { return touched[app.Namespace] })
+}
+
+// touched are the names of the project and of those whose namespaces depend on
+// what it claims.
+func (h *hub) touched(ctx context.Context, project client.Object) map[string]bool {
+	var projects v1alpha1.ProjectList
+	if err := h.mgr.GetClient().List(ctx, &projects, client.UnsafeDisableDeepCopy); err != nil {
+		h.Log.Error("projects cannot be listed", "err", err)
+	}
+	touched := map[string]bool{project.GetName(): true}
+	for i := range projects.Items {
+		if p, ok := project.(*v1alpha1.Project); ok && assign.Contend(p, &projects.Items[i]) {
+			touched[projects.Items[i].Name] = true
+		}
+	}
+	return touched
+}
+
+// rivalsOf are the other projects whose status tells what this one claims.
+func (h *hub) rivalsOf(ctx context.Context, project client.Object) []reconcile.Request {
+	var out []reconcile.Request
+	for name := range h.touched(ctx, project) {
+		out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+	}
+	return out
 }
 
 func (h *hub) applicationsBy(ctx context.Context, placement client.Object) []reconcile.Request {

@@ -148,12 +148,17 @@ func (c *checker) bounds(ref report.ObjectRef, gk schema.GroupKind, namespaced, 
 }
 
 func (c *checker) namespace(name string) (reason, message string) {
-	switch {
-	case SystemOwned(name):
+	if SystemOwned(name) {
 		return SystemNamespace, "namespace " + name + " belongs to the cluster; no project may write there"
-	case !desired.Owns(c.namespaces, name):
-		return ForeignNamespace, "namespace " + name + " is not among those of project " + c.project + " (" +
-			strings.Join(c.namespaces, ", ") + "); use one of them or have it added to the project's spec.namespaces"
 	}
-	return "", ""
+	owned, other, claim := desired.Owner(c.namespaces, name)
+	switch {
+	case owned:
+		return "", ""
+	case other != "":
+		return ForeignNamespace, "namespace " + name + " is project " + other + "'s, whose claim to " + claim + " goes before that of project " + c.project +
+			"; use another one, or have spec.namespaces of one of the two changed"
+	}
+	return ForeignNamespace, "namespace " + name + " is not among those of project " + c.project + " (" +
+		strings.Join(desired.Claims(c.namespaces), ", ") + "); use one of them or have it added to the project's spec.namespaces"
 }

@@ -1,14 +1,17 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/fleet"
@@ -20,6 +23,10 @@ func (s *server) upload(r *http.Request) (any, error) {
 	project := &v1alpha1.Project{}
 	// Live: a person uploads right after making the project.
 	if err := s.Live.Get(r.Context(), types.NamespacedName{Name: r.PathValue("project")}, project); err != nil {
+		return nil, err
+	}
+	project, err := s.bound(r.Context(), project)
+	if err != nil {
 		return nil, err
 	}
 	var u fleet.Upload
@@ -49,6 +56,16 @@ func (s *server) upload(r *http.Request) (any, error) {
 		return fleet.Receipt{Violations: violations}, nil
 	}
 	return fleet.Receipt{Digest: string(c.Digest), Objects: c.Objects, Bytes: c.Bytes, Secrets: c.Secrets}, nil
+}
+
+// bound leaves the project what no other claims more exactly.
+func (s *server) bound(ctx context.Context, project *v1alpha1.Project) (*v1alpha1.Project, error) {
+	var projects v1alpha1.ProjectList
+	var clusters v1alpha1.ClusterList
+	if err := errors.Join(s.Client.List(ctx, &projects), s.Client.List(ctx, &clusters)); err != nil {
+		return nil, fmt.Errorf("read what other projects claim: %w", err)
+	}
+	return assign.Bound(project, projects.Items, clusters.Items), nil
 }
 
 // join makes a token for one cluster; an older one stops counting.

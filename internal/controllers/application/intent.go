@@ -191,6 +191,12 @@ func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *
 		return s, depot.Content{}, fmt.Errorf("list clusters: %w", err)
 	}
 	s.Clusters = clusters.Items
+	var projects v1alpha1.ProjectList
+	if err := r.Client.List(ctx, &projects, client.UnsafeDisableDeepCopy); err != nil {
+		return s, depot.Content{}, fmt.Errorf("list projects: %w", err)
+	}
+	project = assign.Bound(project, projects.Items, clusters.Items)
+	s.Project = project
 	var err error
 	if s.Rule, s.RuleErr, err = r.rule(ctx, app); err != nil {
 		return s, depot.Content{}, err

@@ -5,6 +5,7 @@ package project
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
 )
 
 // finalizer keeps a Project while it has applications.
@@ -44,7 +46,25 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
 		return ctrl.Result{}, fmt.Errorf("create the namespace of project %s: %w", p.Name, err)
 	}
-	return ctrl.Result{}, r.ready(ctx, p, metav1.ConditionTrue, "Ready", "namespace "+p.Name+" is there")
+	message, err := r.owns(ctx, p)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, r.ready(ctx, p, metav1.ConditionTrue, "Ready", message)
+}
+
+// owns says what of its claims other projects have.
+func (r *Reconciler) owns(ctx context.Context, p *v1alpha1.Project) (string, error) {
+	var projects v1alpha1.ProjectList
+	var clusters v1alpha1.ClusterList
+	if err := errors.Join(r.Client.List(ctx, &projects), r.Client.List(ctx, &clusters)); err != nil {
+		return "", fmt.Errorf("read what other projects claim beside %s: %w", p.Name, err)
+	}
+	message := "namespace " + p.Name + " is there"
+	if taken := assign.Taken(assign.Bound(p, projects.Items, clusters.Items)); taken != "" {
+		message += "; of what it claims in clusters, others own " + taken
+	}
+	return message, nil
 }
 
 // release lets the Project go once nothing lives in it. Its namespace stays:
