@@ -20,6 +20,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apply"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/join"
 	"atoll.dev/atoll/internal/lease"
 	"atoll.dev/atoll/internal/localstore"
@@ -188,7 +189,7 @@ func (a *agent) prepare(ctx context.Context) error {
 		return err
 	}
 	a.store.Guard(a.holder.Confirm)
-	if a.engine, err = apply.New(a.Config, apply.Options{Memory: a.store, Log: a.Log}); err != nil {
+	if a.engine, err = apply.New(a.Config, apply.Options{Memory: a.store, Clock: clock.Now, Log: a.Log}); err != nil {
 		return err
 	}
 	if a.tunnel, err = a.openTunnel(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/link"
 	"atoll.dev/atoll/internal/seal"
 	"atoll.dev/atoll/internal/trust"
@@ -74,8 +75,9 @@ func (a *agent) openTrust(ctx context.Context, store trust.KeyStore) (*trust.Cli
 			return private, key.Public(), err
 		},
 		AgentVersion: a.Version,
+		Clock:        clock.Wall{},
 		Connect: func(roots func() *x509.CertPool) *http.Client {
-			return link.RenewClient(link.DialConfig{Address: a.Bootstrap.Address, Roots: roots, ProxyURL: a.Proxy})
+			return link.RenewClient(link.DialConfig{Address: a.Bootstrap.Address, Roots: roots, Now: clock.Now, ProxyURL: a.Proxy})
 		},
 		Log: a.Log,
 	})

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/link"
 	"atoll.dev/atoll/internal/trust"
 	"atoll.dev/atoll/internal/wire"
@@ -93,6 +94,7 @@ func (a *agent) linkOnce(ctx context.Context) (lasted time.Duration, err error) 
 	s, err := link.Dial(ctx, link.DialConfig{
 		Address:              a.Bootstrap.Address,
 		Roots:                a.trust.Roots,
+		Now:                  clock.Now,
 		ProxyURL:             a.Proxy,
 		GetClientCertificate: a.trust.GetClientCertificate,
 	})

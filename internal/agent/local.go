@@ -6,13 +6,13 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apply"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
 )
@@ -47,7 +47,7 @@ func (a *agent) objects(ctx context.Context, k desired.Key) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := fleet.ClusterObjects{Cluster: a.Bootstrap.Cluster, AsOf: time.Now(), Objects: make([]fleet.Object, 0, len(views))}
+	out := fleet.ClusterObjects{Cluster: a.Bootstrap.Cluster, AsOf: clock.Now(), Objects: make([]fleet.Object, 0, len(views))}
 	for _, v := range views {
 		out.Objects = append(out.Objects, fleet.Object{Ref: v.Ref, UID: v.UID, Sync: v.Sync, Health: v.Health, Message: v.Message})
 	}
@@ -59,7 +59,7 @@ func (a *agent) diff(ctx context.Context, k desired.Key) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := fleet.ClusterDiff{Cluster: a.Bootstrap.Cluster, AsOf: time.Now(), Objects: []fleet.ObjectDiff{}}
+	out := fleet.ClusterDiff{Cluster: a.Bootstrap.Cluster, AsOf: clock.Now(), Objects: []fleet.ObjectDiff{}}
 	for _, d := range differences {
 		out.Objects = append(out.Objects, fleet.ObjectDiff{Ref: d.Ref, Action: string(d.Action), Changes: d.Changes, Message: d.Message})
 	}

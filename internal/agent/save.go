@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/lease"
 	"atoll.dev/atoll/internal/localstore"
@@ -143,7 +144,7 @@ func (m *memory) durable() (s localstore.Snapshot, whole bool) {
 func (m *memory) sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	whole, err := m.store.SweepStrays(ctx, time.Now().Add(-sweepAge))
+	whole, err := m.store.SweepStrays(ctx, clock.Now().Add(-sweepAge))
 	if err != nil {
 		m.log.Warn("the local store cannot be looked through", "err", err)
 		return

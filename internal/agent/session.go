@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/link"
 	"atoll.dev/atoll/internal/wire"
 )
@@ -228,7 +229,7 @@ func (s *session) survey(ctx context.Context) {
 func (s *session) report(ctx context.Context, facts *v1alpha1.Facts) error {
 	states := s.agent.memory.states()
 	for {
-		r, ok := s.agent.reporter.next(states, facts, time.Now())
+		r, ok := s.agent.reporter.next(states, facts, clock.Now())
 		if !ok {
 			return nil
 		}
@@ -243,7 +244,7 @@ func (s *session) beat(ctx context.Context) error {
 	return s.send(ctx, wire.Message{Heartbeat: &wire.Heartbeat{
 		Desired:  announced,
 		Reported: s.agent.reporter.digest(),
-		At:       time.Now().UnixMilli(),
+		At:       clock.Now().UnixMilli(),
 	}})
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/link"
 	"atoll.dev/atoll/internal/trust"
 	"atoll.dev/atoll/internal/wire"
@@ -58,6 +59,7 @@ func (a *agent) standOnce(ctx context.Context, stored keys) error {
 	s, err := link.Dial(ctx, link.DialConfig{
 		Address:              a.Bootstrap.Address,
 		Roots:                identity.Roots,
+		Now:                  clock.Now,
 		ProxyURL:             a.Proxy,
 		GetClientCertificate: identity.GetClientCertificate,
 	})
@@ -86,7 +88,7 @@ func keepHeartbeats(ctx context.Context, s *link.Session, stamp wire.Stamp, ever
 		case m.Refusal != nil:
 			return &refusedError{*m.Refusal}
 		}
-		if err := s.Send(ctx, wire.Message{Stamp: stamp, Heartbeat: &wire.Heartbeat{At: time.Now().UnixMilli()}}); err != nil {
+		if err := s.Send(ctx, wire.Message{Stamp: stamp, Heartbeat: &wire.Heartbeat{At: clock.Now().UnixMilli()}}); err != nil {
 			return fmt.Errorf("stand by: %w", err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/join"
 )
 
@@ -55,7 +56,7 @@ type tokenSource struct {
 func (s *tokenSource) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Now().Before(s.until) {
+	if clock.Now().Before(s.until) {
 		return s.token, nil
 	}
 	seconds := int64(tokenLife / time.Second)
@@ -65,7 +66,7 @@ func (s *tokenSource) get(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("act as service account %s/%s in the member: %w", v1alpha1.SystemNamespace, join.TunnelAccount, err)
 	}
 	s.token = answer.Status.Token
-	life := time.Until(answer.Status.ExpirationTimestamp.Time)
-	s.until = time.Now().Add(life * 2 / 3)
+	life := answer.Status.ExpirationTimestamp.Sub(clock.Now())
+	s.until = clock.Now().Add(life * 2 / 3)
 	return s.token, nil
 }

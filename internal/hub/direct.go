@@ -17,6 +17,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/agent"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/join"
 	"atoll.dev/atoll/internal/trust"
 	"atoll.dev/atoll/internal/version"
@@ -211,7 +212,7 @@ func (d *direct) bootstrap(ctx context.Context, name string) (join.Ticket, error
 	if c.Status.Identity != nil {
 		return b, nil
 	}
-	token, record := trust.NewToken(c.Name, time.Now())
+	token, record := trust.NewToken(c.Name, clock.Now())
 	b.Token = token
 	return b, d.hub.registry.SaveToken(ctx, record)
 }

@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"atoll.dev/atoll/internal/apiserver"
 	"atoll.dev/atoll/internal/apiserver/pki"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/seal"
 	"atoll.dev/atoll/internal/trust"
 )
@@ -38,7 +38,7 @@ func openKeys(dir string) (keys, error) {
 	if k.refs, err = refKey(dir); err != nil {
 		return keys{}, err
 	}
-	k.ca, err = trust.OpenCA(dir, time.Now)
+	k.ca, err = trust.OpenCA(dir, clock.Now)
 	return k, err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/desired"
 )
 
@@ -26,7 +27,7 @@ func (h *hub) keepSwept(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if n, err := h.sweep(ctx, time.Now()); err != nil {
+		if n, err := h.sweep(ctx, clock.Now()); err != nil {
 			h.Log.Warn("unused content was not swept", "err", err)
 		} else if n > 0 {
 			h.Log.Info("unused content swept", "contents", n)

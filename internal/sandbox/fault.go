@@ -19,6 +19,7 @@ const (
 	Paused      FaultKind = "paused"
 	Partitioned FaultKind = "partitioned"
 	Slowed      FaultKind = "slowed"
+	Skewed      FaultKind = "skewed"
 )
 
 // From is what a partition separates a cluster from.
@@ -46,6 +47,9 @@ type Fault struct {
 	Latency   metav1.Duration `json:"latency,omitzero"`
 	Jitter    metav1.Duration `json:"jitter,omitzero"`
 	Bandwidth int64           `json:"bandwidth,omitempty"`
+	// Skew is by how much the clocks of its agents are ahead; the cluster's own
+	// programs keep the machine's time.
+	Skew metav1.Duration `json:"skew,omitzero"`
 
 	Since time.Time `json:"since"`
 	// Until is when the fault ends by itself; zero means never.
@@ -75,8 +79,12 @@ func (f Fault) complete(now time.Time) (Fault, error) {
 		if f.Latency.Duration == 0 && f.Jitter.Duration == 0 && f.Bandwidth == 0 {
 			return f, errors.New("say how slow: a latency, a jitter or a bandwidth")
 		}
+	case Skewed:
+		if f.Skew.Duration == 0 {
+			return f, errors.New("say by how much the clock is ahead, such as +10m, or -10m for behind")
+		}
 	default:
-		return f, fmt.Errorf("fault %q must be one of killed, paused, partitioned, slowed", f.Kind)
+		return f, fmt.Errorf("fault %q must be one of killed, paused, partitioned, slowed, skewed", f.Kind)
 	}
 	if !f.Until.IsZero() && !f.Until.After(now) {
 		return f, errors.New("a fault must last some time: give a positive duration")
@@ -116,6 +124,11 @@ func (f Fault) String() string {
 	}
 	if f.Bandwidth > 0 {
 		words = append(words, fmt.Sprintf("bandwidth %d bit/s", f.Bandwidth))
+	}
+	if d := f.Skew.Duration; d > 0 {
+		words = append(words, "clock ahead "+d.String())
+	} else if d < 0 {
+		words = append(words, "clock behind "+(-d).String())
 	}
 	if !f.Until.IsZero() {
 		words = append(words, "until", f.Until.Local().Format(time.TimeOnly))

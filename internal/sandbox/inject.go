@@ -42,10 +42,10 @@ func (c *Cluster) Inject(ctx context.Context, f Fault) error {
 	})
 }
 
-// Heal ends what is wrong with the cluster's network.
+// Heal ends what is wrong with the cluster's network and clock.
 func (c *Cluster) Heal(ctx context.Context) error {
 	return c.changeFaults(ctx, func() error {
-		c.setFaults(without(c.Faults(), Partitioned, Slowed))
+		c.setFaults(without(c.Faults(), Partitioned, Slowed, Skewed))
 		return nil
 	})
 }

@@ -89,6 +89,7 @@ func (s *edgeServer) sync() error {
 			s.edges[name] = e
 		}
 		in, out := conditions(state.Faults, time.Now())
+		errs = append(errs, s.fleet.writeSkew(state))
 		s.edges[name].In.Set(in)
 		s.edges[name].Out.Set(out)
 	}

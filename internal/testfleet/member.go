@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/sandbox"
 )
 
@@ -90,6 +91,7 @@ func (w *world) newMember(c Cluster) (*member, error) {
 		path: path,
 		log:  m.dir + ".log",
 		args: []string{"run", "--kubeconfig", m.agentKubeconfig(), "--bootstrap", m.bootstrapDir(), "--proxy", cluster.State().ProxyURL()},
+		env:  []string{clock.Variable + "=" + cluster.SkewPath()},
 	}
 	return m, err
 }

@@ -77,6 +77,15 @@ func newKill(o *options) *cobra.Command {
 	return cmd
 }
 
+func newClock(o *options) *cobra.Command {
+	var skew time.Duration
+	cmd := injecting(o, "clock NAME --skew +10m", "Set the clocks of a cluster's agents wrong; heal sets them right", func() (sandbox.Fault, error) {
+		return sandbox.Fault{Kind: sandbox.Skewed, Skew: metav1.Duration{Duration: skew}}, nil
+	})
+	cmd.Flags().DurationVar(&skew, "skew", 0, "by how much they are ahead, such as +10m, or -10m for behind")
+	return cmd
+}
+
 func newPause(o *options) *cobra.Command {
 	var components []string
 	cmd := injecting(o, "pause NAME", "Freeze a cluster's processes where they are; resume lets them go on", func() (sandbox.Fault, error) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/sandbox"
 	"atoll.dev/atoll/internal/sandbox/podprocess"
 )
@@ -35,7 +36,8 @@ func newAgents(ctx context.Context, client kubernetes.Interface, state sandbox.S
 			"KUBERNETES_SERVICE_PORT": strconv.Itoa(state.Ports.APIServer),
 			"HTTPS_PROXY":             state.ProxyURL(),
 			// The one before is not for hubs on this machine.
-			"ATOLL_PROXY": state.ProxyURL(),
+			"ATOLL_PROXY":  state.ProxyURL(),
+			clock.Variable: sandbox.SkewPath(dir),
 		},
 		Resolve: func(ctx context.Context, pod *corev1.Pod, container *corev1.Container) (map[string]string, error) {
 			return podEnv{client: client, pod: pod}.of(ctx, container)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -244,7 +243,6 @@ func (c *container) prepare(ctx context.Context) (launch, error) {
 	if err := r.mount(c.spec.VolumeMounts, c.pod.volumes.dir); err != nil {
 		return l, refused{creating, err}
 	}
-	env := maps.Clone(c.pod.kubelet.Environment)
 	own, err := c.pod.kubelet.Resolve(ctx, c.of, &c.spec)
 	if err != nil {
 		return l, refused{misconfigured, err}
@@ -254,9 +252,8 @@ func (c *container) prepare(ctx context.Context) (launch, error) {
 			own[name] = here(c.of) // where it can listen
 		}
 	}
-	maps.Copy(env, own)
-	l.env = r.environment(env)
-	if l.args, err = c.arguments(r, env); err != nil {
+	l.env = r.environment(c.pod.kubelet.Environment, own)
+	if l.args, err = c.arguments(r, own); err != nil {
 		return l, refused{misconfigured, err}
 	}
 	l.log, err = c.openLog()

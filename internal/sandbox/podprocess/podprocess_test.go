@@ -51,8 +51,8 @@ func TestNoWordOfAPodNamesAFileOfThisMachine(t *testing.T) {
 			}
 		}
 	})
-	env := r.environment(map[string]string{"LD_PRELOAD": "/x.so", "PATH": "/bin", "KUBECONFIG": "/root/.kube/config", "A": "b"})
-	want := []string{MountPointVariable + "=/sandbox/root", "A=b", "KUBECONFIG=/sandbox/root/root/.kube/config", "PATH=/bin"}
+	env := r.environment(map[string]string{"A": "a", "SKEW": "/cluster/skew"}, map[string]string{"LD_PRELOAD": "/x.so", "PATH": "/bin", "KUBECONFIG": "/root/.kube/config", "A": "b"})
+	want := []string{MountPointVariable + "=/sandbox/root", "SKEW=/cluster/skew", "A=b", "KUBECONFIG=/sandbox/root/root/.kube/config", "PATH=/bin"}
 	if diff := cmp.Diff(want, env); diff != "" {
 		t.Error(diff)
 	}

@@ -83,10 +83,16 @@ func (r root) word(word string) (string, error) {
 	return word, nil
 }
 
-// environment is what the process finds: nothing of this machine's, and of the
-// pod's nothing that the loader of programs would act on.
-func (r root) environment(env map[string]string) []string {
+// environment is what the process finds: nothing of this machine's, what the
+// cluster gives every container and, before that, what the pod says, without
+// what the loader of programs would act on.
+func (r root) environment(cluster, env map[string]string) []string {
 	out := []string{MountPointVariable + "=" + string(r)}
+	for _, name := range slices.Sorted(maps.Keys(cluster)) {
+		if _, own := env[name]; !own {
+			out = append(out, name+"="+cluster[name])
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		value := env[name]
 		if strings.HasPrefix(name, "LD_") || name == MountPointVariable {
