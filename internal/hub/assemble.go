@@ -25,6 +25,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/controllers/cluster"
 	"atoll.dev/atoll/internal/controllers/project"
@@ -72,11 +73,11 @@ func (h *hub) assemble() (*link.Listener, error) {
 	h.registry = registry.New(h.live, h.mgr.GetClient(), h.Namespace)
 	h.book = desired.NewBook(func(cluster string) { h.gateway.Notify(cluster) })
 	h.fleet = observed.New(h.observe)
-	agents := trust.NewServer(trust.ServerConfig{CA: h.ca, Registry: h.registry, Log: h.Log})
+	agents := trust.NewServer(trust.ServerConfig{CA: h.ca, Registry: h.registry, Now: clock.Now, Log: h.Log})
 	h.gateway = gateway.New(gateway.Options{
 		Book: h.book, Fleet: h.fleet, Contents: h.depot,
 		Clusters: &registry.Admission{Registry: h.registry, Trust: agents},
-		Stamp:    h.stamp, Version: version.Version, Heartbeat: h.Heartbeat, Log: h.Log,
+		Stamp:    h.stamp, Version: version.Version, Heartbeat: h.Heartbeat, Now: clock.Now, Log: h.Log,
 		Stored: func(name string) { h.clusterPulse.add(types.NamespacedName{Name: name}) },
 	})
 	if err := h.listen(agents); err != nil {
@@ -109,6 +110,7 @@ func (h *hub) listen(agents *trust.Server) error {
 			}
 		},
 		Stamp: func() wire.Stamp { return h.stamp },
+		Now:   clock.Now,
 		Log:   h.Log,
 	})
 	return err
@@ -129,7 +131,7 @@ func (h *hub) fleetAPI() http.Handler {
 		Address: h.address,
 		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
 		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage(), Namespace: h.Namespace},
-		Now:     time.Now,
+		Now:     clock.Now,
 	})
 }
 
@@ -157,9 +159,9 @@ func (h *hub) controllers() error {
 		Client: h.mgr.GetClient(), Depot: h.depot, Book: h.book, Fleet: h.fleet,
 		Events: h.mgr.GetEventRecorder("atoll"),
 	}
-	status := &application.Status{Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: time.Now}
+	status := &application.Status{Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now}
 	clusters := &cluster.Reconciler{
-		Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: time.Now,
+		Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
 		Removed: h.removed, Recheck: h.gateway.Recheck, Accept: h.gateway.Accept,
 		Turned: func(name string) { h.observe(observed.Change{Cluster: name, Link: true}) },
 	}
