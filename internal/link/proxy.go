@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -74,11 +76,22 @@ func dialProxy(ctx context.Context, proxy *url.URL) (net.Conn, error) {
 		secure := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: proxy.Hostname()})
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return nil, err
+			return nil, untrusted(err)
 		}
 		return secure, nil
 	}
 	return nil, fmt.Errorf("a proxy is http:// or https://, not %s://", proxy.Scheme)
+}
+
+// untrusted adds what helps to why a proxy's TLS failed.
+func untrusted(err error) error {
+	if authority := (x509.UnknownAuthorityError{}); errors.As(err, &authority) {
+		return fmt.Errorf("its certificate is of an authority that is not trusted here; add that to the system's, or name a file with it in SSL_CERT_FILE: %w", err)
+	}
+	if record := (tls.RecordHeaderError{}); errors.As(err, &record) {
+		return fmt.Errorf("it does not speak TLS; write its URL with http://: %w", err)
+	}
+	return err
 }
 
 func hostPort(u *url.URL, port string) string {
@@ -105,6 +118,8 @@ func connectThrough(conn net.Conn, proxy *url.URL, address string) (net.Conn, er
 		return nil, fmt.Errorf("ask for %s: %w", address, err)
 	}
 	switch {
+	case resp.StatusCode == http.StatusProxyAuthRequired && proxy.User != nil:
+		return nil, fmt.Errorf("it refuses user %s with the password in the proxy's URL", proxy.User.Username())
 	case resp.StatusCode == http.StatusProxyAuthRequired:
 		return nil, fmt.Errorf("it asks for a user and password: put them into the proxy's URL")
 	case resp.StatusCode/100 != 2:

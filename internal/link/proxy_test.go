@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -14,17 +15,35 @@ import (
 	"time"
 )
 
-// proxy is an HTTP proxy that asks for a password and counts tunnels.
+// newProxy is an HTTP proxy that asks for a password and counts tunnels.
 func newProxy(t *testing.T, status int) (*url.URL, *int) {
 	t.Helper()
+	server, tunnels := proxyServer(t, status, "Basic "+base64.StdEncoding.EncodeToString([]byte("ann:s:cret")))
+	server.Start()
+	return proxyURL(t, server, url.UserPassword("ann", "s:cret")), tunnels
+}
+
+func proxyURL(t *testing.T, server *httptest.Server, user *url.Userinfo) *url.URL {
+	t.Helper()
+	t.Cleanup(server.CloseClientConnections)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = user
+	return u
+}
+
+// proxyServer opens tunnels for who shows the authorization.
+func proxyServer(t *testing.T, status int, authorization string) (*httptest.Server, *int) {
+	t.Helper()
 	tunnels := new(int)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := parseProxyAuth(r)
+	return httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method != http.MethodConnect:
 			http.Error(w, "CONNECT only", http.StatusMethodNotAllowed)
 			return
-		case user != "ann" || password != "s:cret":
+		case r.Header.Get("Proxy-Authorization") != authorization:
 			w.WriteHeader(http.StatusProxyAuthRequired)
 			return
 		case status != http.StatusOK:
@@ -49,19 +68,7 @@ func newProxy(t *testing.T, status int) (*url.URL, *int) {
 		}()
 		_, _ = io.Copy(client, upstream)
 		_ = client.Close()
-	}))
-	t.Cleanup(server.CloseClientConnections)
-	u, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword("ann", "s:cret")
-	return u, tunnels
-}
-
-func parseProxyAuth(r *http.Request) (string, string, bool) {
-	basic := &http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}
-	return basic.BasicAuth()
+	})), tunnels
 }
 
 func TestTheLinkGoesThroughAProxy(t *testing.T) {
