@@ -50,7 +50,7 @@ func newTunnel(cfg *rest.Config, limits func() Forbidden, local http.Handler, lo
 	if err != nil {
 		return nil, fmt.Errorf("tunnel to the member: %w", err)
 	}
-	transport, err := rest.TransportFor(cfg)
+	transport, err := memberTransport(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("tunnel to the member: %w", err)
 	}
@@ -73,6 +73,28 @@ func newTunnel(cfg *rest.Config, limits func() Forbidden, local http.Handler, lo
 		},
 	}
 	return &tunnel{limits: limits, member: proxy, local: local, log: log}, nil
+}
+
+// byUpgrade sends what becomes a stream of another protocol, such as exec and
+// port-forward, over HTTP/1.1: in HTTP/2 there is no such upgrade.
+type byUpgrade struct{ plain, upgrading http.RoundTripper }
+
+func memberTransport(cfg *rest.Config) (http.RoundTripper, error) {
+	plain, err := rest.TransportFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.NextProtos = []string{"http/1.1"}
+	upgrading, err := rest.TransportFor(cfg)
+	return byUpgrade{plain, upgrading}, err
+}
+
+func (b byUpgrade) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Upgrade") != "" {
+		return b.upgrading.RoundTrip(r)
+	}
+	return b.plain.RoundTrip(r)
 }
 
 // serve answers the streams of a session until it ends.
