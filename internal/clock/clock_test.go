@@ -11,7 +11,7 @@ func TestTheClockIsWrongByWhatTheFileSaysNow(t *testing.T) {
 	s := &skewed{file: filepath.Join(t.TempDir(), "skew")}
 	ahead := func() time.Duration {
 		s.read = time.Time{} // as if it were long ago
-		return s.Now().Sub(time.Now()).Round(time.Minute)
+		return time.Until(s.Now()).Round(time.Minute)
 	}
 	for _, tt := range []struct {
 		text string
@@ -30,7 +30,7 @@ func TestTheClockIsWrongByWhatTheFileSaysNow(t *testing.T) {
 			t.Errorf("%q: ahead by %s", tt.text, got)
 		}
 	}
-	if (&skewed{}).Now().Sub(time.Now()).Abs() > time.Minute {
+	if time.Until((&skewed{}).Now()).Abs() > time.Minute {
 		t.Error("without a file the clock is not the machine's")
 	}
 }
