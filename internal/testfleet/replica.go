@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 )
@@ -64,7 +66,7 @@ func (d *door) relay(from net.Conn) {
 }
 
 // StandBy starts another hub on the store of the first, which ends with the
-// test. It is not waited for.
+// test.
 func (f *Fleet) StandBy() *Hub {
 	f.t.Helper()
 	first := f.Hub.hubProcess
@@ -76,8 +78,22 @@ func (f *Fleet) StandBy() *Hub {
 	return h
 }
 
-// StandBy starts a hub that another leads.
-func (h *Hub) StandBy() { h.t.Helper(); h.must(h.start()) }
+// StandBy starts a hub and waits until it stands by, because another leads or
+// did last.
+func (h *Hub) StandBy() {
+	h.t.Helper()
+	before := h.lastWords(math.MaxInt)
+	h.must(h.start())
+	Eventually(h.t, "the hub stands by", func(context.Context) error {
+		if !h.alive() {
+			h.t.Fatalf("the hub ended:\n%s", h.lastWords(20))
+		}
+		if !strings.Contains(strings.TrimPrefix(h.lastWords(math.MaxInt), before), "standing by") {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
+}
 
 // Leads waits until the hub leads in a later term than that, lets agents come
 // to it, and returns its term.
