@@ -1,7 +1,7 @@
 // Package realnode proves on a node that is real what simulated ones only tell:
 // probes, logs, exec, restarts, limits and the network of pods, and that the
 // agent runs in a pod as `atoll join` installs it.
-package realnode
+package realnode_test
 
 import (
 	"context"
@@ -37,15 +37,22 @@ type bed struct {
 	client  kubernetes.Interface
 }
 
+func requireRealNodes(t *testing.T) {
+	t.Helper()
+	err := sandbox.CheckRealNodes()
+	switch {
+	case err == nil:
+	case os.Getenv(requiredVariable) != "":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
+}
+
 // start brings up a cluster of the test's own with one real node.
 func start(t *testing.T, name string) *bed {
 	t.Helper()
-	if err := sandbox.CheckRealNodes(); err != nil {
-		if os.Getenv(requiredVariable) != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	requireRealNodes(t)
 	cluster := sandbox.StartSpecs(t, sandbox.ClusterSpec{Name: name, RealNodes: true}).Cluster(name)
 	config, err := cluster.RESTConfig()
 	if err != nil {

@@ -1,4 +1,4 @@
-package realnode
+package realnode_test
 
 import (
 	"bytes"
@@ -124,6 +124,7 @@ func TestAContainerLivesAndEndsAsItsPodSays(t *testing.T) {
 	t.Run("a failed liveness probe restarts", func(t *testing.T) { b.restarts(t, web.Name) })
 	t.Run("too much memory ends a container", func(t *testing.T) { b.runsOutOfMemory(t, web.Name) })
 	t.Run("deletion asks first", func(t *testing.T) { b.deletes(t, other.Name) })
+	t.Run("after a power cut pods come back", func(t *testing.T) { b.losesPower(t, web.Name) })
 }
 
 func (b *bed) nodeIsReal(t *testing.T) {
@@ -271,6 +272,22 @@ func (b *bed) deletes(t *testing.T, name string) {
 		pods, err := b.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=other"})
 		if err == nil && len(pods.Items) > 0 {
 			return errors.New(state(&pods.Items[0]))
+		}
+		return err
+	})
+}
+
+func (b *bed) losesPower(t *testing.T, name string) {
+	if err := b.cluster.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cluster.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually(name+" answers again", func(context.Context) error {
+		body, err := b.get(name, "", nil)
+		if err == nil && body != name {
+			return differs("the answer", body, name)
 		}
 		return err
 	})

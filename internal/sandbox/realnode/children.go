@@ -80,8 +80,9 @@ func (c *children) tend() error {
 		if err != nil {
 			return fmt.Errorf("wait for the node's programs: %w", err)
 		}
+		// Those that End killed are buried here too.
 		p := c.programs[pid]
-		if p == nil {
+		if p == nil || ending.Load() {
 			continue
 		}
 		delete(c.programs, pid)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -96,12 +97,16 @@ func Run(c Config) error {
 	return children.tend()
 }
 
+// ending means that what dies now is not to be started again.
+var ending atomic.Bool
+
 // End ends everything of the node but the caller, which is its process 1, and
 // removes its cgroups.
 func End(clusterDir string) error {
 	if os.Getpid() != 1 {
 		return errors.New("only the node itself ends what is in it")
 	}
+	ending.Store(true)
 	if err := unix.Kill(-1, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("end the processes of the node: %w", err)
 	}
