@@ -4,6 +4,10 @@
 // that control plane only looks like Kubernetes: namespace deletion, garbage
 // collection, resource quotas and aggregated cluster roles.
 //
+// Where a Kubernetes cluster of someone else's is the store (Host), that cluster
+// is the control plane, and this package gives it what it lacks: admission, as a
+// webhook, and the APIs that handlers answer, by its aggregator.
+//
 // It decides how the API is stored, encrypted at rest, served, authenticated
 // and stopped. Which custom resources exist, what makes one of them valid, what
 // other handlers answer and which hub is the leader is its caller's business.
