@@ -53,6 +53,7 @@ func TestFiguresOfJoining(t *testing.T) {
 		b.members = append(b.members, b.member(m))
 	}
 	join(b)
+	b.hubMemory("hub-memory-10")
 	fmt.Println()
 	if err := bench.Table(os.Stdout, b.results); err != nil {
 		t.Error(err)
