@@ -9,7 +9,7 @@ PARALLEL ?= 2
 FUZZTIME ?= 5s
 
 DEMO_DIR ?= .demo
-SYSTEM   := ./test/e2e/... ./test/hostile/...
+SYSTEM   := ./test/e2e/... ./test/hostile/... ./test/upgrade/...
 
 # What ends in 1 to 2 minutes, because it links no Kubernetes server and starts
 # no cluster but one.
@@ -82,7 +82,7 @@ generate: ## write deep copies and CRDs from the API types
 
 .PHONY: test
 test: build ## unit and integration tests, on real clusters
-	ATOLL_SANDBOX_REQUIRED=1 go test -p $(PARALLEL) -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/hostile -e /test/realnode)
+	ATOLL_SANDBOX_REQUIRED=1 go test -p $(PARALLEL) -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/hostile -e /test/upgrade -e /test/realnode)
 
 .PHONY: check
 check: bin/atoll-sandbox ## the quick loop: what links and runs fast

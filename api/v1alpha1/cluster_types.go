@@ -19,6 +19,8 @@ import (
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.facts.kubernetesVersion`
 // +kubebuilder:printcolumn:name="Nodes",type=integer,JSONPath=`.status.facts.nodes`
 // +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner`
+// +kubebuilder:printcolumn:name="Agent",type=string,priority=1,JSONPath=`.status.facts.agent.version`
+// +kubebuilder:printcolumn:name="Image",type=string,priority=1,JSONPath=`.status.facts.agent.image`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: a cluster's name is a DNS label: lower-case letters, digits and '-', at most 63 characters, starting with a letter"
 type Cluster struct {
@@ -66,6 +68,11 @@ type ClusterSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	HardwareProfile string `json:"hardwareProfile,omitempty"`
 
+	// Agent is the agent that the cluster should run (`atoll upgrade agents`);
+	// without it the cluster's own Deployment alone says so. Changing it needs
+	// the verb "upgrade" on clusters.atoll.dev.
+	Agent *AgentWish `json:"agent,omitempty"`
+
 	// Accepted is the hub's half of the double opt-in: an enrolled agent gets
 	// no certificate before it is true.
 	Accepted bool `json:"accepted,omitempty"`
@@ -96,6 +103,18 @@ const (
 	ProfileNamespaces Profile = "namespaces"
 	ProfileFull       Profile = "full"
 )
+
+// AgentWish is the agent that a cluster should run. The agent changes its own
+// Deployment, and puts the former image back when the new one does not take over.
+type AgentWish struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image"`
+	// Attempt tells a wish from an earlier one for the same image: what was
+	// rolled back is tried again only when it is another.
+	// +kubebuilder:validation:MaxLength=64
+	Attempt string `json:"attempt,omitempty"`
+}
 
 // DirectAccess names where the hub finds a member's kubeconfig.
 type DirectAccess struct {
@@ -209,6 +228,40 @@ type Facts struct {
 	APIGroups []string `json:"apiGroups,omitempty"`
 	// Limits lists what the member forbids the hub, in words.
 	Limits []string `json:"limits,omitempty"`
+	// Agent is the agent that acts.
+	Agent *AgentFacts `json:"agent,omitempty"`
+}
+
+// AgentFacts is what an agent says of itself.
+type AgentFacts struct {
+	Version string `json:"version,omitempty"`
+	// Image is that of its pod; empty when it is not run by its Deployment.
+	Image string `json:"image,omitempty"`
+	// Upgrade is what became of the last wish for another image.
+	Upgrade *AgentUpgrade `json:"upgrade,omitempty"`
+}
+
+// UpgradeState is how far an agent's upgrade is.
+type UpgradeState string
+
+// The states of an upgrade.
+const (
+	// UpgradeRunning: the new agent has been asked for and does not act yet.
+	UpgradeRunning UpgradeState = "Running"
+	// UpgradeDone: the agent that acts is the one that was asked for.
+	UpgradeDone UpgradeState = "Done"
+	// UpgradeRolledBack: the new agent did not take over; the former image is back.
+	UpgradeRolledBack UpgradeState = "RolledBack"
+	// UpgradeRefused: nothing was changed, for the reason in the message.
+	UpgradeRefused UpgradeState = "Refused"
+)
+
+// AgentUpgrade is what became of an AgentWish.
+type AgentUpgrade struct {
+	Image   string       `json:"image"`
+	Attempt string       `json:"attempt,omitempty"`
+	State   UpgradeState `json:"state"`
+	Message string       `json:"message,omitempty"`
 }
 
 // StoredReport is an agent's last report as kept in the hub's store.

@@ -54,6 +54,7 @@ type agent struct {
 	tunnel   *tunnel
 	reporter reporter
 	memory   *memory
+	upgrader *upgrader
 	holder   *lease.Holder
 	// endStandby ends the link that this agent had while it waited, if any.
 	endStandby func()
@@ -144,7 +145,7 @@ func (a *agent) act(ctx context.Context) error {
 	}
 	a.Health.acts(true)
 	defer a.Health.acts(false)
-	done := make(chan struct{}, 3)
+	done := make(chan struct{}, 4)
 	start := func(what string, f func(context.Context) error) {
 		go func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
@@ -155,9 +156,10 @@ func (a *agent) act(ctx context.Context) error {
 	}
 	start("apply", a.engine.Run)
 	start("remember", a.memory.run)
+	start("upgrade", a.upgrader.run)
 	start("link", a.stayLinked)
 	<-ctx.Done()
-	for range 3 {
+	for range 4 {
 		<-done
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -192,6 +194,7 @@ func (a *agent) prepare(ctx context.Context) error {
 	if a.engine, err = apply.New(a.Config, apply.Options{Memory: a.store, Clock: clock.Now, Log: a.Log}); err != nil {
 		return err
 	}
+	a.upgrader = a.newUpgrader()
 	if a.tunnel, err = a.openTunnel(); err != nil {
 		return err
 	}

@@ -127,5 +127,6 @@ func (a *agent) facts(ctx context.Context) (*v1alpha1.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.upgrader.addTo(&f)
 	return &f, nil
 }

@@ -36,7 +36,7 @@ func (s *session) open(ctx context.Context) error {
 	a := s.agent
 	seen, announced := a.memory.seen()
 	a.reporter.reset()
-	m, err := greet(ctx, s.link, a.hello(wire.Hello{Seen: seen, Desired: announced}))
+	m, err := greet(ctx, s.link, a.hello(wire.Hello{Seen: seen, Desired: announced}), a.upgrader.wish)
 	if err != nil {
 		return err
 	}
@@ -55,14 +55,19 @@ func (a *agent) hello(h wire.Hello) *wire.Hello {
 	return &h
 }
 
-// greet opens a link and returns the hub's Welcome.
-func greet(ctx context.Context, l *link.Session, hello *wire.Hello) (wire.Message, error) {
+// greet opens a link and returns the hub's Welcome. A hub that will not lead this
+// agent may name the one that it would.
+func greet(ctx context.Context, l *link.Session, hello *wire.Hello, wished func(wire.Upgrade)) (wire.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, welcomeTimeout)
 	defer cancel()
 	if err := l.Send(ctx, wire.Message{Hello: hello}); err != nil {
 		return wire.Message{}, err
 	}
 	m, err := l.Recv(ctx)
+	for err == nil && m.Upgrade != nil {
+		wished(*m.Upgrade)
+		m, err = l.Recv(ctx)
+	}
 	switch {
 	case err != nil:
 		return wire.Message{}, err
@@ -134,6 +139,8 @@ func (s *session) handle(ctx context.Context, m wire.Message) error {
 	case m.Resend != nil && m.Resend.Report:
 		a.reporter.reset()
 		a.memory.nudge()
+	case m.Upgrade != nil:
+		a.upgrader.wish(*m.Upgrade)
 	case m.Refusal != nil:
 		return &refusedError{*m.Refusal}
 	}
@@ -208,7 +215,8 @@ func (s *session) speak(ctx context.Context) error {
 
 const factsEvery = time.Minute
 
-// survey reads the member's inventory from time to time.
+// survey reads the member's inventory from time to time, and when the agent has
+// something to say of itself.
 func (s *session) survey(ctx context.Context) {
 	for ctx.Err() == nil {
 		facts, err := s.agent.facts(ctx)
@@ -222,7 +230,13 @@ func (s *session) survey(ctx context.Context) {
 			case <-ctx.Done():
 			}
 		}
-		sleep(ctx, factsEvery)
+		again := time.NewTimer(factsEvery)
+		select {
+		case <-ctx.Done():
+		case <-again.C:
+		case <-s.agent.upgrader.changed:
+		}
+		again.Stop()
 	}
 }
 

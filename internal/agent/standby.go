@@ -67,7 +67,7 @@ func (a *agent) standOnce(ctx context.Context, stored keys) error {
 		return err
 	}
 	defer s.Close(nil)
-	welcome, err := greet(ctx, s, a.hello(wire.Hello{Standby: true}))
+	welcome, err := greet(ctx, s, a.hello(wire.Hello{Standby: true}), func(wire.Upgrade) {}) // who acts sees to that
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type Limits struct {
 	Exec       bool
 	Logs       bool
 	Tunnel     bool
+	// Upgrades are the agent's, which the hub may wish for.
+	Upgrades bool
 	// Wrong names keys that could not be read; what they say is then forbidden
 	// rather than allowed.
 	Wrong []string
@@ -39,6 +41,7 @@ func parseLimits(data map[string]string) Limits {
 	var l Limits
 	flags := map[string]*bool{
 		"forbidDeletions": &l.Deletions, "forbidExec": &l.Exec, "forbidLogs": &l.Logs, "forbidTunnel": &l.Tunnel,
+		"forbidUpgrades": &l.Upgrades,
 	}
 	for key, value := range data {
 		flag, isFlag := flags[key]
@@ -109,6 +112,7 @@ func (l Limits) Words() []string {
 		text string
 	}{
 		{l.Deletions, "forbids deletions"}, {l.Exec, "forbids exec"}, {l.Logs, "forbids logs"}, {l.Tunnel, "forbids the tunnel"},
+		{l.Upgrades, "forbids upgrades of the agent"},
 	} {
 		if f.set {
 			out = append(out, f.text)

@@ -26,6 +26,8 @@ type conn struct {
 
 	// dirty and whole have room for one: many changes make one message.
 	dirty, whole chan struct{}
+	// wished has room for one too: another image is wished for the agent.
+	wished chan struct{}
 	// wants are contents the agent asked for and has not got yet.
 	wants chan []desired.Digest
 
@@ -45,7 +47,7 @@ func newConn(g *Gateway, s *link.Session, cluster string, hello *wire.Hello) *co
 	return &conn{
 		gateway: g, session: s, cluster: cluster, hello: hello,
 		dirty: make(chan struct{}, 1),
-		whole: make(chan struct{}, 1),
+		whole: make(chan struct{}, 1), wished: make(chan struct{}, 1),
 		wants: make(chan []desired.Digest, maxWants),
 	}
 }
@@ -93,6 +95,7 @@ func (c *conn) welcome(ctx context.Context) error {
 func (c *conn) write(ctx context.Context) error {
 	tick := time.NewTicker(c.gateway.Heartbeat)
 	defer tick.Stop()
+	signal(c.wished)
 	complete, dirty, whole := c.gateway.Book.Complete(), (<-chan struct{})(nil), (<-chan struct{})(nil)
 	for {
 		var err error
@@ -106,6 +109,10 @@ func (c *conn) write(ctx context.Context) error {
 			err = c.sendDelta(ctx)
 		case <-whole:
 			err = c.sendWhole(ctx, c.gateway.Book.Root(c.cluster))
+		case <-c.wished:
+			if wish := c.gateway.wish(c.cluster); wish != nil {
+				err = c.send(ctx, wire.Message{Upgrade: wish})
+			}
 		case <-tick.C:
 			err = c.heartbeat(ctx)
 		}

@@ -80,6 +80,8 @@ type Gateway struct {
 	expulsions uint64
 	// refusals say why an agent was last turned away, until it connects.
 	refusals map[string]string
+	// wishes are the images that clusters' agents should run.
+	wishes map[string]wire.Upgrade
 }
 
 // New returns a Gateway that refuses nobody by itself.
@@ -92,7 +94,7 @@ func New(o Options) *Gateway {
 	}
 	return &Gateway{
 		Options: o, links: map[string]*conn{}, standbys: map[string]*conn{},
-		opening: map[string]int{}, refusals: map[string]string{},
+		opening: map[string]int{}, refusals: map[string]string{}, wishes: map[string]wire.Upgrade{},
 	}
 }
 
@@ -168,6 +170,9 @@ func (g *Gateway) admit(ctx context.Context, s *link.Session, hello *wire.Hello)
 	version, err := wire.Negotiate(hello.MinVersion, hello.MaxVersion)
 	if err != nil {
 		g.Note(cluster, err)
+		if wish := g.wish(cluster); wish != nil { // too old to be led, and not to be upgraded
+			_ = s.Send(ctx, wire.Message{Stamp: g.Stamp, Upgrade: wish}) // the refusal says that it is gone
+		}
 		return nil, &Refused{wire.Refusal{Reason: "VersionSkew", Message: err.Error(), RetryAfterMillis: time.Hour.Milliseconds()}}
 	}
 	c := newConn(g, s, cluster, hello)

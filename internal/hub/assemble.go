@@ -162,7 +162,7 @@ func (h *hub) controllers() error {
 	status := &application.Status{Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now}
 	clusters := &cluster.Reconciler{
 		Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
-		Removed: h.removed, Recheck: h.gateway.Recheck, Accept: h.gateway.Accept,
+		Removed: h.removed, Recheck: h.gateway.Recheck, Accept: h.gateway.Accept, Wish: h.wish,
 		Turned: func(name string) { h.observe(observed.Change{Cluster: name, Link: true}) },
 	}
 	projects := &project.Reconciler{Client: h.mgr.GetClient()}
@@ -232,7 +232,17 @@ func (h *hub) begin(ctx context.Context) error {
 	return h.intent.Begin(ctx)
 }
 
+// wish has a cluster's agent told which image it should run.
+func (h *hub) wish(name string, agent *v1alpha1.AgentWish) {
+	if agent == nil {
+		h.gateway.Wish(name, nil)
+		return
+	}
+	h.gateway.Wish(name, &wire.Upgrade{Image: agent.Image, Attempt: agent.Attempt})
+}
+
 func (h *hub) removed(name string) {
+	h.gateway.Wish(name, nil)
 	h.gateway.Expel(name)
 	h.direct.stop(name)
 	h.fleet.Forget(name)

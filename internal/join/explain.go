@@ -49,5 +49,8 @@ In every profile:
     this. RBAC knows no prefixes, so it is the agent that enforces them.
   - The ConfigMap atoll-system/atoll-limits, which the hub cannot write, forbids
     more: forbidKinds, forbidNamespaces, forbidDeletions, forbidExec, forbidLogs,
-    forbidTunnel.
+    forbidTunnel, forbidUpgrades.
+  - Who may upgrade agents at the hub names the image this cluster's agent runs. The
+    agent changes its own Deployment, which is all it may change there, and puts the
+    former image back when the new one does not take over.
 `

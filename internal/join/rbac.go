@@ -86,7 +86,8 @@ func ClusterRules(p v1alpha1.Profile) []rbacv1.PolicyRule {
 }
 
 // SystemRules are the agent's rights in its own namespace: its identity, its
-// store, the projects' accounts and a token for the tunnel.
+// store, the projects' accounts, a token for the tunnel, and the Deployment that
+// runs it.
 func SystemRules(p v1alpha1.Profile) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: verbs(look, write)},
@@ -94,6 +95,10 @@ func SystemRules(p v1alpha1.Profile) []rbacv1.PolicyRule {
 		{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: verbs(look, write)},
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{TunnelAccount}, Verbs: []string{"create"}},
 	}
+	rules = append(rules,
+		rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, ResourceNames: []string{AgentAccount}, Verbs: []string{"get", "patch"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list"}},
+	)
 	if p == v1alpha1.ProfileRead {
 		return rules // nothing is applied, so no project needs an account
 	}

@@ -28,6 +28,9 @@ func Cluster(new, old *v1alpha1.Cluster) field.ErrorList {
 	errs = append(errs, text(spec.Child("hardwareProfile"), s.HardwareProfile)...)
 	errs = append(errs, taints(spec.Child("taints"), s.Taints)...)
 	errs = append(errs, profile(spec.Child("profile"), s.Profile)...)
+	if s.Agent != nil {
+		errs = append(errs, agentImage(spec.Child("agent", "image"), s.Agent.Image)...)
+	}
 	errs = append(errs, direct(spec.Child("direct"), new, old)...)
 	return errs
 }
@@ -38,6 +41,14 @@ func profile(path *field.Path, p v1alpha1.Profile) field.ErrorList {
 		return nil
 	}
 	return field.ErrorList{field.NotSupported(path, p, []v1alpha1.Profile{v1alpha1.ProfileRead, v1alpha1.ProfileNamespaces, v1alpha1.ProfileFull})}
+}
+
+// agentImage keeps out what no node could pull.
+func agentImage(path *field.Path, image string) field.ErrorList {
+	if image == "" || strings.ContainsFunc(image, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return field.ErrorList{field.Invalid(path, image, "name an image, such as registry.example.org/atoll/atoll-agent:v1.2.0")}
+	}
+	return nil
 }
 
 // direct keeps a joined cluster's access as it is: the agent in the member and

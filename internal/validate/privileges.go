@@ -17,6 +17,8 @@ const (
 	VerbClassify = "classify"
 	// VerbEscalate is for giving a project power over whole clusters.
 	VerbEscalate = "escalate"
+	// VerbUpgrade is for saying which agent a cluster runs.
+	VerbUpgrade = "upgrade"
 )
 
 // Privilege is a verb that a change needs beside create or update.
@@ -69,6 +71,9 @@ func clusterPrivileges(after, before *v1alpha1.Cluster) []Privilege {
 		if f.after != f.before {
 			needed = append(needed, privilege(VerbClassify, "clusters", after.Name, f.name))
 		}
+	}
+	if !equality.Semantic.DeepEqual(after.Spec.Agent, before.Spec.Agent) {
+		needed = append(needed, privilege(VerbUpgrade, "clusters", after.Name, "spec.agent"))
 	}
 	return needed
 }

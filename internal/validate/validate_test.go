@@ -142,6 +142,7 @@ func TestPrivileges(t *testing.T) {
 		{"a cluster classified from the start", `{kind: Cluster, metadata: {name: x}, spec: {owner: a, region: r, jurisdiction: eu, tenant: t}}`, "",
 			[]string{"classify clusters/x spec.jurisdiction", "classify clusters/x spec.region", "classify clusters/x spec.tenant"}},
 		{"a new owner", `{kind: Cluster, metadata: {name: x}, spec: {owner: b, region: r}}`, `{kind: Cluster, metadata: {name: x}, spec: {owner: a, region: r}}`, nil},
+		{"another agent", `{kind: Cluster, metadata: {name: x}, spec: {owner: a, agent: {image: i}}}`, `{kind: Cluster, metadata: {name: x}, spec: {owner: a}}`, []string{"upgrade clusters/x spec.agent"}},
 		{"a jurisdiction taken away", `{kind: Cluster, metadata: {name: x}, spec: {owner: a}}`, `{kind: Cluster, metadata: {name: x}, spec: {owner: a, jurisdiction: eu}}`, []string{"classify clusters/x spec.jurisdiction"}},
 		{"a residency taken away", `{kind: Project, metadata: {name: p}, spec: {}}`, `{kind: Project, metadata: {name: p}, spec: {residency: {jurisdictions: [eu]}}}`, []string{"classify projects/p spec.residency"}},
 		{"a tenant", `{kind: Project, metadata: {name: p}, spec: {tenant: t}}`, `{kind: Project, metadata: {name: p}}`, []string{"classify projects/p spec.tenant"}},

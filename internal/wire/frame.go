@@ -72,7 +72,7 @@ func (m *Message) check() error {
 	n := 0
 	for _, set := range []bool{
 		m.Hello != nil, m.Welcome != nil, m.Refusal != nil, m.Heartbeat != nil, m.Desired != nil,
-		m.Want != nil, m.Content != nil, m.Report != nil, m.Resend != nil,
+		m.Want != nil, m.Content != nil, m.Report != nil, m.Resend != nil, m.Upgrade != nil,
 	} {
 		if set {
 			n++

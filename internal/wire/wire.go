@@ -3,7 +3,7 @@
 // are internal/link's, their meaning is internal/agent's and internal/gateway's.
 //
 // Rules that never change: field numbers are never reused, unknown fields are
-// ignored, Hello, Welcome and Refusal are frozen as v0, and every message
+// ignored, Hello, Welcome, Refusal and Upgrade are frozen as v0, and every message
 // carries its Stamp.
 package wire
 
@@ -52,6 +52,7 @@ type Message struct {
 	Content   *Content   `cbor:"8,keyasint,omitempty"`
 	Report    *Report    `cbor:"9,keyasint,omitempty"`
 	Resend    *Resend    `cbor:"10,keyasint,omitempty"`
+	Upgrade   *Upgrade   `cbor:"11,keyasint,omitempty"`
 }
 
 // Hello opens a link, agent to hub (v0).
@@ -96,6 +97,15 @@ type Refusal struct {
 	Message string `cbor:"2,keyasint"`
 	// RetryAfterMillis is 0 when retrying without a change is useless.
 	RetryAfterMillis int64 `cbor:"3,keyasint,omitempty"`
+}
+
+// Upgrade names the image that the agent should run, hub to agent (v0). It may
+// come before a Welcome or a Refusal too, so that an agent too old to be led can
+// still be brought up.
+type Upgrade struct {
+	Image string `cbor:"1,keyasint"`
+	// Attempt tells this wish from an earlier one for the same image.
+	Attempt string `cbor:"2,keyasint,omitempty"`
 }
 
 // Heartbeat goes both ways. When both digests match, nothing more is said.

@@ -34,6 +34,9 @@ type Reconciler struct {
 	Recheck func(ctx context.Context, name string)
 	// Accept is called with the incarnation that a person lets the agent follow.
 	Accept func(name, incarnation string)
+	// Wish is called with the agent that an accepted cluster should run, nil for
+	// any.
+	Wish func(name string, wish *v1alpha1.AgentWish)
 	// Turned is called after the connection took another state: heartbeats that
 	// fail to come are announced by nobody.
 	Turned func(name string)
@@ -81,6 +84,7 @@ func (r *Reconciler) link(ctx context.Context, c *v1alpha1.Cluster) {
 		r.Recheck(ctx, c.Name)
 		return
 	}
+	r.Wish(c.Name, c.Spec.Agent)
 	if incarnation := c.Annotations[v1alpha1.AnnotationAcceptIncarnation]; incarnation != "" {
 		r.Accept(c.Name, incarnation)
 	}
