@@ -114,6 +114,7 @@ func full() []Message {
 		{Stamp: stamp, Content: &Content{Digest: "d", Size: 3, Data: []byte("abc"), Values: []SealedValue{{Ref: "r", Sealed: []byte{1}}}}},
 		{Stamp: stamp, Report: &Report{Report: report.Report{Full: true, States: []report.State{state}, Removed: []desired.Key{entry.Key}, Facts: facts, Digest: "d", At: 1}}},
 		{Stamp: stamp, Resend: &Resend{Desired: true}},
+		{Stamp: stamp, Upgrade: &Upgrade{Image: "agent:v2", Attempt: "1"}},
 	}
 }
 
