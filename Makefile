@@ -17,12 +17,12 @@ LIGHT := ./api/... ./examples/... ./internal/agent/... ./internal/archtest/... .
 	./internal/blob/... ./internal/content/... ./internal/demo/... ./internal/desired/... ./internal/docs/... \
 	./internal/drift/... ./internal/explain/... ./internal/fleet/... ./internal/gateway/... ./internal/health/... \
 	./internal/join/... ./internal/link/... ./internal/observed/... ./internal/placement/... ./internal/policy/... \
-	./internal/report/... ./internal/seal/... ./internal/trust/... ./internal/validate/... ./internal/wire/...
+	./internal/report/... ./internal/seal/... ./internal/trust/... ./internal/upgrade/... ./internal/validate/... ./internal/wire/...
 
 # Packages whose goroutines share state, and which link no Kubernetes server:
 # the race detector multiplies the time that such a link takes.
 RACY := ./internal/agent/... ./internal/apply/... ./internal/assign/... ./internal/blob/... ./internal/demo/... \
-	./internal/desired/... ./internal/gateway/... ./internal/link/... ./internal/localstore/... \
+	./internal/desired/... ./internal/gateway/... ./internal/lease/... ./internal/link/... ./internal/localstore/... \
 	./internal/observed/... ./internal/seal/... ./internal/trust/... ./internal/wire/...
 
 STATICCHECK    := go tool -modfile=tools/go.mod staticcheck
