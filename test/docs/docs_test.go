@@ -144,6 +144,13 @@ func checkTargets(targets []string) error {
 	if err != nil {
 		return err
 	}
+	for _, include := range regexp.MustCompile("(?m)^include (.+)$").FindAllSubmatch(data, -1) {
+		more, err := os.ReadFile(filepath.Join(root, string(include[1])))
+		if err != nil {
+			return err
+		}
+		data = append(append(data, '\n'), more...)
+	}
 	for _, target := range targets {
 		if strings.Contains(target, "=") {
 			continue // a variable

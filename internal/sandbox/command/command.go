@@ -88,7 +88,7 @@ func newRoot(words io.Writer) *cobra.Command {
 	root.PersistentFlags().StringVar(&o.dir, "dir", ".sandbox", "where the clusters' files lie")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newUp(o), newList(o), newKubeconfig(o), newDown(o), newKill(o), newStart(o),
-		newPause(o), newResume(o), newClock(o), newPartition(o), newSlow(o), newHeal(o), newFaults(o), newLoad(o), newDemo())
+		newPause(o), newResume(o), newClock(o), newPartition(o), newSlow(o), newHeal(o), newFaults(o), newLoad(o), newSimulate(o), newDemo())
 	return root
 }
 

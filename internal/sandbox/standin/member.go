@@ -27,6 +27,8 @@ type Options struct {
 	ReadyAfter time.Duration
 	// Now is the member's clock; nil is the machine's.
 	Now func() time.Time
+	// Wrote is told every object as it is stored; it must not call the member.
+	Wrote func(gvr schema.GroupVersionResource, u *unstructured.Unstructured)
 }
 
 // Member is one API server in memory. It is safe for concurrent use.

@@ -16,8 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // errDown is what dialling a dead API server gives.
@@ -95,6 +97,10 @@ func (m *Member) answer(r *http.Request, body []byte) (*http.Response, error) {
 	if len(body) > maxBody {
 		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d bytes", maxBody))
 	}
+	body, err := asJSON(body)
+	if err != nil {
+		return nil, err
+	}
 	if found, err := m.discovery(r); found != nil || err != nil {
 		return found, err
 	}
@@ -118,6 +124,28 @@ func (m *Member) answer(r *http.Request, body []byte) (*http.Response, error) {
 		return m.delete(req)
 	}
 	return nil, apierrors.NewMethodNotSupported(req.gvr.GroupResource(), r.Method)
+}
+
+// ofProtobuf is how every body in Kubernetes' protobuf begins.
+var ofProtobuf = []byte("k8s\x00")
+
+var protobufs = protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
+
+// asJSON is a body as JSON: typed clients send protobuf.
+func asJSON(body []byte) ([]byte, error) {
+	if !bytes.HasPrefix(body, ofProtobuf) {
+		return body, nil
+	}
+	o, gvk, err := protobufs.Decode(body, nil, nil)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the body is no protobuf: %v", err))
+	}
+	o.GetObjectKind().SetGroupVersionKind(*gvk)
+	out, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("encode a body as JSON: %w", err)
+	}
+	return out, nil
 }
 
 // discovery answers what is no object; nil if r asks for one.

@@ -131,6 +131,9 @@ func (m *Member) store(gvr schema.GroupVersionResource, old *record, next *unstr
 	}
 	r.records[made.nameKey] = made
 	m.tell(r, event)
+	if m.Wrote != nil {
+		m.Wrote(gvr, next)
+	}
 	m.react(gvr, made, next)
 	return made
 }
