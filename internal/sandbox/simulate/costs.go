@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ type costs struct {
 }
 
 func (r *rig) costs(ctx context.Context) (costs, error) {
-	c := costs{pid: r.hub.pid()}
+	c := costs{pid: r.hub.PID()}
 	var err error
 	if c.hub, err = processorTime(c.pid); err != nil {
 		return c, err
@@ -37,7 +36,7 @@ func (r *rig) costs(ctx context.Context) (costs, error) {
 	}
 	// The revision of the store is the version of any fresh list.
 	var list corev1.NamespaceList
-	if err := r.hub.client.List(ctx, &list, client.Limit(1)); err != nil {
+	if err := r.hub.Client.List(ctx, &list, client.Limit(1)); err != nil {
 		return c, fmt.Errorf("ask the hub for its revision: %w", err)
 	}
 	if c.revision, err = strconv.ParseInt(list.ResourceVersion, 10, 64); err != nil {
@@ -87,22 +86,4 @@ func privateMemory(pid int) (float64, error) {
 		}
 	}
 	return kilobytes / 1024, nil
-}
-
-// freePorts are addresses on which nobody listens now, below the range that
-// outgoing connections take theirs from.
-func freePorts(n int) ([]string, error) {
-	var found []string
-	for port := 21000; port < 27000 && len(found) < n; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		found = append(found, l.Addr().String())
-		_ = l.Close() // it was only tried
-	}
-	if len(found) < n {
-		return nil, fmt.Errorf("no %d ports are free between 21000 and 27000", n)
-	}
-	return found, nil
 }

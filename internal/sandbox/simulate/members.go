@@ -51,10 +51,10 @@ func (r *rig) registerOne(ctx context.Context, i int) (*member, error) {
 	name := fmt.Sprintf("sim-%05d", i)
 	c := &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{slotLabel: strconv.Itoa(i % r.slots())}}}
 	c.Spec.Owner, c.Spec.Accepted = "simulate", true
-	if err := r.hub.client.Create(ctx, c); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := r.hub.Client.Create(ctx, c); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("register %s: %w", name, err)
 	}
-	t, err := r.hub.fleet.Join(ctx, name, fleet.JoinRequest{})
+	t, err := r.hub.Fleet.Join(ctx, name, fleet.JoinRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("let %s join: %w", name, err)
 	}

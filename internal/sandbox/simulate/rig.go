@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/bench"
+	"atoll.dev/atoll/internal/sandbox/hubprocess"
 )
 
 // Options are the size of the fleet and what is done to it.
@@ -61,7 +62,7 @@ type Result struct {
 
 type rig struct {
 	Options
-	hub     *hub
+	hub     *hubprocess.Hub
 	members []*member
 	result  Result
 
@@ -78,16 +79,16 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	r.result = Result{Agents: o.Agents, Apps: o.Apps, Fanout: min(o.Fanout, o.Agents)}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ports, err := freePorts(2)
+	ports, err := hubprocess.FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
 	r.Progress("starting the hub")
-	r.hub, err = startHub(ctx, o.Hub, o.Dir, "--listen", ports[0], "--agent-listen", ports[1])
+	r.hub, err = hubprocess.Start(ctx, o.Hub, o.Dir, "--listen", ports[0], "--agent-listen", ports[1])
 	if err != nil {
 		return nil, err
 	}
-	defer r.hub.stop()
+	defer r.hub.Stop()
 	if err := r.project(ctx); err != nil {
 		return nil, err
 	}

@@ -83,11 +83,11 @@ func (r *rig) watch(app string, tell func(member int, version string)) {
 
 func (r *rig) project(ctx context.Context) error {
 	p := &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: projectName}}
-	if err := r.hub.client.Create(ctx, p); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := r.hub.Client.Create(ctx, p); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("make the project: %w", err)
 	}
 	return r.until(ctx, "the project is ready", func() (bool, error) {
-		err := r.hub.client.Get(ctx, client.ObjectKeyFromObject(p), p)
+		err := r.hub.Client.Get(ctx, client.ObjectKeyFromObject(p), p)
 		return len(p.Status.Conditions) > 0, err
 	})
 }
@@ -111,7 +111,7 @@ func (r *rig) until(ctx context.Context, what string, done func() (bool, error))
 
 func (r *rig) allConnected(ctx context.Context) error {
 	return r.until(ctx, "all agents are connected", func() (bool, error) {
-		o, err := r.hub.fleet.Overview(ctx)
+		o, err := r.hub.Fleet.Overview(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -137,7 +137,7 @@ func (r *rig) slotMembers(slot int) []int {
 // create makes all applications, and waits until every member has its own and
 // the hub has heard so. Each is from the creation to the choice of clusters.
 func (r *rig) create(ctx context.Context) (*bench.Distribution, error) {
-	w, err := r.hub.client.Watch(ctx, &v1alpha1.ApplicationList{}, client.InNamespace(projectName))
+	w, err := r.hub.Client.Watch(ctx, &v1alpha1.ApplicationList{}, client.InNamespace(projectName))
 	if err != nil {
 		return nil, fmt.Errorf("watch the applications: %w", err)
 	}
@@ -178,7 +178,7 @@ func (r *rig) create(ctx context.Context) (*bench.Distribution, error) {
 			mu.Lock()
 			made[name] = time.Now()
 			mu.Unlock()
-			if err := r.hub.client.Create(gctx, r.application(name, selector, 0)); err != nil {
+			if err := r.hub.Client.Create(gctx, r.application(name, selector, 0)); err != nil {
 				return fmt.Errorf("create %s: %w", name, err)
 			}
 			return nil
@@ -221,7 +221,7 @@ func (r *rig) change(ctx context.Context, name string, members []int) (*bench.Di
 		place[i] = at
 	}
 	app := &v1alpha1.Application{}
-	if err := r.hub.client.Get(ctx, client.ObjectKey{Namespace: projectName, Name: name}, app); err != nil {
+	if err := r.hub.Client.Get(ctx, client.ObjectKey{Namespace: projectName, Name: name}, app); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	var sample []time.Duration
@@ -236,7 +236,7 @@ func (r *rig) change(ctx context.Context, name string, members []int) (*bench.Di
 		one.Sent(time.Now())
 		patch := client.MergeFrom(app.DeepCopy())
 		app.Spec.Source.Inline = manifests(name, version)
-		if err := r.hub.client.Patch(ctx, app, patch); err != nil {
+		if err := r.hub.Client.Patch(ctx, app, patch); err != nil {
 			return nil, fmt.Errorf("change %s: %w", name, err)
 		}
 		select {
@@ -257,7 +257,7 @@ func (r *rig) change(ctx context.Context, name string, members []int) (*bench.Di
 func (r *rig) settled(ctx context.Context) error {
 	return r.until(ctx, "all is in sync and healthy", func() (bool, error) {
 		var apps v1alpha1.ApplicationList
-		if err := r.hub.client.List(ctx, &apps, client.InNamespace(projectName)); err != nil {
+		if err := r.hub.Client.List(ctx, &apps, client.InNamespace(projectName)); err != nil {
 			return false, err
 		}
 		for _, app := range apps.Items {
@@ -272,8 +272,8 @@ func (r *rig) settled(ctx context.Context) error {
 
 // restart kills the hub, starts it, and waits until all is as it was.
 func (r *rig) restart(ctx context.Context) (*bench.Distribution, error) {
-	r.hub.kill()
-	if err := r.hub.start(ctx); err != nil {
+	r.hub.Kill()
+	if err := r.hub.Start(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.allConnected(ctx); err != nil {

@@ -1,4 +1,7 @@
-package simulate
+// Package hubprocess runs `atoll hub` as a process of its own, which can be
+// killed and started again over what it stored. What is done with the hub is its
+// user's.
+package hubprocess
 
 import (
 	"bufio"
@@ -6,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,26 +28,26 @@ import (
 	"atoll.dev/atoll/internal/fleet"
 )
 
-// hub is the hub's process and the connections to it.
-type hub struct {
+// Hub is the hub's process and the connections to it.
+type Hub struct {
 	program, dir string
 	args         []string
 	cmd          *exec.Cmd
 	ended        chan error
 
-	config *rest.Config
-	client client.WithWatch
-	fleet  *fleet.Client
+	Config *rest.Config
+	Client client.WithWatch
+	Fleet  *fleet.Client
 }
 
-// startHub runs `atoll hub` in dir and waits until it is ready.
-func startHub(ctx context.Context, program, dir string, args ...string) (*hub, error) {
-	h := &hub{program: program, dir: dir, args: args}
-	return h, h.start(ctx)
+// Start runs `atoll hub` of program in dir and waits until it is ready.
+func Start(ctx context.Context, program, dir string, args ...string) (*Hub, error) {
+	h := &Hub{program: program, dir: dir, args: args}
+	return h, h.Start(ctx)
 }
 
-// start runs the hub, anew if it ran before, on the addresses that it had.
-func (h *hub) start(ctx context.Context) error {
+// Start runs the hub, anew if it ran before, on the addresses that it had.
+func (h *Hub) Start(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(h.dir, "hub.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the hub's log: %w", err)
@@ -76,12 +80,12 @@ func (h *hub) start(ctx context.Context) error {
 	case err := <-ended:
 		return fmt.Errorf("the hub ended before it was ready: %w; its log is %s", errors.Join(err, errors.New("no reason given")), filepath.Join(h.dir, "hub.log"))
 	case <-ctx.Done():
-		h.kill()
+		h.Kill()
 		return ctx.Err()
 	}
 }
 
-func (h *hub) connect() error {
+func (h *Hub) connect() error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(h.dir, "data", "admin.kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("read the hub's kubeconfig: %w", err)
@@ -90,30 +94,49 @@ func (h *hub) connect() error {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	if h.client, err = client.NewWithWatch(cfg, client.Options{Scheme: scheme}); err != nil {
+	if h.Client, err = client.NewWithWatch(cfg, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connect to the hub: %w", err)
 	}
-	if h.fleet, err = fleet.NewClient(cfg); err != nil {
+	if h.Fleet, err = fleet.NewClient(cfg); err != nil {
 		return fmt.Errorf("connect to the hub: %w", err)
 	}
-	h.config = cfg
+	h.Config = cfg
 	return nil
 }
 
-// kill ends the hub at once, as a crash would.
-func (h *hub) kill() {
+// Kill ends the hub at once, as a crash would.
+func (h *Hub) Kill() {
 	_ = h.cmd.Process.Kill() // it may have ended
 	<-h.ended
 }
 
-// stop lets the hub end in order, and ends it when it does not.
-func (h *hub) stop() {
+// Stop lets the hub end in order, and ends it when it does not.
+func (h *Hub) Stop() {
 	_ = h.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-h.ended:
 	case <-time.After(20 * time.Second):
-		h.kill()
+		h.Kill()
 	}
 }
 
-func (h *hub) pid() int { return h.cmd.Process.Pid }
+// PID is that of the process which runs now.
+func (h *Hub) PID() int { return h.cmd.Process.Pid }
+
+// FreePorts are addresses on which nobody listens now, below the range that
+// outgoing connections take theirs from.
+func FreePorts(n int) ([]string, error) {
+	var found []string
+	for port := 21000; port < 27000 && len(found) < n; port++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		found = append(found, l.Addr().String())
+		_ = l.Close() // it was only tried
+	}
+	if len(found) < n {
+		return nil, fmt.Errorf("no %d ports are free between 21000 and 27000", n)
+	}
+	return found, nil
+}
