@@ -88,7 +88,7 @@ func (h *hub) assemble() (*link.Listener, error) {
 }
 
 func (h *hub) listen(agents *trust.Server) error {
-	certificate, err := h.ca.Gateway(agentNames(h.AgentListen, h.PublicAddress))
+	certificate, err := h.ca.Gateway(h.agentNames())
 	if err != nil {
 		return err
 	}
@@ -117,12 +117,7 @@ func (h *hub) listen(agents *trust.Server) error {
 }
 
 // address is what agents dial.
-func (h *hub) address() string {
-	if h.PublicAddress != "" {
-		return h.PublicAddress
-	}
-	return h.listener.Addr().String()
-}
+func (h *hub) address() string { return h.dialled(h.listener.Addr().String()) }
 
 func (h *hub) fleetAPI() http.Handler {
 	return fleetserver.New(fleetserver.Options{

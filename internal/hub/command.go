@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -83,7 +82,7 @@ registry without TLS.`,
 	host.add(f)
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:7443", "host:port of the API")
 	f.StringVar(&o.AgentListen, "agent-listen", "127.0.0.1:7444", "host:port that agents dial")
-	f.StringVar(&o.PublicAddress, "public-address", "", "host:port under which agents reach --agent-listen, if it differs")
+	f.StringSliceVar(&o.PublicAddresses, "public-address", nil, "host:port that agents are told to dial, if it is not --agent-listen; repeated, further names and addresses, which the certificates of both ports then carry")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
 	cmd.AddCommand(keysCommand())
@@ -146,23 +145,11 @@ func (o *Options) check(words io.Writer) error {
 	if e := o.Etcd; len(e.Servers) == 0 && (e.CAFile+e.CertFile+e.KeyFile != "" || e.Prefix != etcdPrefix) {
 		return errors.New("--etcd-cafile, --etcd-certfile, --etcd-keyfile and --etcd-prefix are for an external etcd: add --etcd-servers")
 	}
-	for flag, address := range map[string]string{"--listen": o.Listen, "--agent-listen": o.AgentListen, "--public-address": o.PublicAddress} {
-		if address == "" && flag == "--public-address" {
-			continue
-		}
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			return fmt.Errorf("%s %q is not host:port", flag, address)
-		}
+	if err := o.checkAddresses(words); err != nil {
+		return err
 	}
 	if o.Heartbeat < 0 || o.Heartbeat > 0 && o.Heartbeat < 100*time.Millisecond {
 		return fmt.Errorf("--heartbeat %s is too short: at least 100ms", o.Heartbeat)
-	}
-	public := o.PublicAddress
-	if public == "" {
-		public = o.AgentListen
-	}
-	if host, _, _ := net.SplitHostPort(public); net.ParseIP(host).IsLoopback() || host == "localhost" {
-		fmt.Fprintf(words, "agents are told to dial %s, which only this machine reaches; --public-address names another\n", public)
 	}
 	return nil
 }

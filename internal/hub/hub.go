@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -57,11 +56,13 @@ type Options struct {
 	// Listen is the API's host:port, AgentListen the agents' port.
 	Listen      string
 	AgentListen string
-	// PublicAddress is the host:port that agents dial, when it differs from
-	// AgentListen; certificates and join commands carry it.
-	PublicAddress string
-	Heartbeat     time.Duration
-	Log           *slog.Logger
+	// PublicAddresses are under which the hub is reached from elsewhere: names or
+	// addresses, with a port or without. The certificates of both ports carry all
+	// of them; agents are told to dial the first, a host:port, or AgentListen if
+	// there is none.
+	PublicAddresses []string
+	Heartbeat       time.Duration
+	Log             *slog.Logger
 	// Verbose takes what the embedded Kubernetes says; nil discards it.
 	Verbose io.Writer
 }
@@ -98,7 +99,7 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		// Run by the leader, with the rest of what only one hub may do.
 		DeferControllers: true,
 		Listen:           o.Listen,
-		PublicAddresses:  publicHosts(o.PublicAddress),
+		PublicAddresses:  o.PublicAddresses,
 		CRDs:             definitions,
 		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace}},
 		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: s.late}},
@@ -296,13 +297,6 @@ func newScheme() (*runtime.Scheme, error) {
 	return s, errors.Join(clientscheme.AddToScheme(s), v1alpha1.AddToScheme(s))
 }
 
-func publicHosts(address string) []string {
-	if address == "" {
-		return nil
-	}
-	return []string{address}
-}
-
 // lateHandler answers 503 until the handler behind it exists.
 type lateHandler struct {
 	h      atomic.Pointer[http.Handler]
@@ -336,18 +330,3 @@ func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
 
 func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
 func (q quiet) WithGroup(name string) slog.Handler       { return quiet{q.Handler.WithGroup(name)} }
-
-// agentNames are the names the agents' port must have a certificate for.
-func agentNames(addresses ...string) []string {
-	names := []string{"localhost", "127.0.0.1"}
-	for _, a := range addresses {
-		host, _, err := net.SplitHostPort(a)
-		if err != nil {
-			host = a
-		}
-		if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
-			names = append(names, host)
-		}
-	}
-	return names
-}

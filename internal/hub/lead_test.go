@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -54,7 +55,8 @@ func begin(t *testing.T, o Options) *replica {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	r := &replica{stop, make(chan Ready, 1), make(chan error, 1)}
-	o.Listen, o.AgentListen, o.Heartbeat, o.Log = "127.0.0.1:0", "127.0.0.1:0", 200*time.Millisecond, slog.New(slog.DiscardHandler)
+	o.AgentListen = cmp.Or(o.AgentListen, "127.0.0.1:0")
+	o.Listen, o.Heartbeat, o.Log = "127.0.0.1:0", 200*time.Millisecond, slog.New(slog.DiscardHandler)
 	go func() { r.ended <- Run(ctx, o, func(ready Ready) { r.leading <- ready }) }()
 	t.Cleanup(func() { stop(); <-r.ended })
 	return r
