@@ -5,6 +5,9 @@ import (
 	"context"
 	"os"
 
+	// Where the machine has no TLS roots, as in an image from scratch.
+	_ "golang.org/x/crypto/x509roots/fallback"
+
 	"atoll.dev/atoll/internal/cli"
 	"atoll.dev/atoll/internal/hub"
 	"atoll.dev/atoll/internal/kubectl"

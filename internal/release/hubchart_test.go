@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +55,14 @@ func TestTheHubsChartAsksForWhatHasNoDefault(t *testing.T) {
 			v["content"] = map[string]any{"claim": "c", "credentialsSecret": "s"}
 			return "atoll-hub"
 		},
+		"caSecret is for": func(v map[string]any) string {
+			v["content"] = map[string]any{"claim": "c", "caSecret": "s"}
+			return "atoll-hub"
+		},
+		"at '/publicAddress/0'": func(v map[string]any) string {
+			v["publicAddress"] = []any{"hub.example.org", "192.0.2.7:7444"} // the first has no port
+			return "atoll-hub"
+		},
 		"at '/publicAddress'": func(v map[string]any) string { v["publicAddress"] = "hub.example.org"; return "atoll-hub" },
 		"at '/content/oci'": func(v map[string]any) string {
 			v["content"] = map[string]any{"oci": "registry.example.org"}
@@ -80,6 +90,10 @@ func TestTheHubsReplicasShareKeysAndContent(t *testing.T) {
 			map[string]any{"oci": "oci://registry.example.org/fleet", "credentialsSecret": "pull"},
 			[]string{"--content=oci://registry.example.org/fleet", "DOCKER_CONFIG", "secretName: pull"},
 		},
+		"a registry of our own authority": {
+			map[string]any{"oci": "oci://registry.example.org/fleet", "caSecret": "corporate"},
+			[]string{"SSL_CERT_FILE", "value: /etc/atoll/registry-ca/ca.crt", "secretName: corporate"},
+		},
 		"a volume": {
 			map[string]any{"claim": "shared"},
 			[]string{"--content=/srv/atoll", "mountPath: /srv/atoll", "claimName: shared"},
@@ -103,6 +117,25 @@ func TestTheHubsReplicasShareKeysAndContent(t *testing.T) {
 		if _, ok := got["PodDisruptionBudget atoll-hub"]; !ok {
 			t.Error("three replicas have no disruption budget")
 		}
+	}
+}
+
+// Agents dial the first; the certificates carry all.
+func TestTheHubsChartTakesSeveralPublicAddresses(t *testing.T) {
+	values := hubValues()
+	values["publicAddress"] = []any{"hub.example.org:7444", "hub.corp.internal", "192.0.2.7"}
+	got, err := render(t, packaged(t, "atoll", "v1.2.3"), "atoll-hub", values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := sigsyaml.Marshal(got["Deployment atoll-hub"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := regexp.MustCompile(`--public-address=(\S+)`).FindAllString(string(data), -1)
+	want := []string{"--public-address=hub.example.org:7444", "--public-address=hub.corp.internal", "--public-address=192.0.2.7"}
+	if !slices.Equal(args, want) {
+		t.Errorf("the hub is started with %q", args)
 	}
 }
 
