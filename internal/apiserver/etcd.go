@@ -73,13 +73,16 @@ func etcdConfig(dir dataDir, socket string, log io.Writer) *embed.Config {
 	return config
 }
 
+const socketName = "etcd.sock"
+
 // maxSocketPath is what a Unix socket's address holds on every system.
 const maxSocketPath = 100
 
 // socketPath is in the data directory, or, where that name is too long for a
-// socket, in a directory of its own that lives as long as the server.
+// socket, in a directory of its own that lives as long as the server; a link in
+// the data directory leads there.
 func (e *embeddedEtcd) socketPath(dir dataDir) (string, error) {
-	inData, err := filepath.Abs(dir.path("pki", "etcd.sock"))
+	inData, err := filepath.Abs(dir.path("pki", socketName))
 	if err != nil {
 		return "", fmt.Errorf("name the store's socket: %w", err)
 	}
@@ -89,7 +92,13 @@ func (e *embeddedEtcd) socketPath(dir dataDir) (string, error) {
 	if e.tempDir, err = os.MkdirTemp("", "atoll-hub-"); err != nil {
 		return "", fmt.Errorf("make a directory for the store's socket: %w", err)
 	}
-	return filepath.Join(e.tempDir, "etcd.sock"), nil
+	socket := filepath.Join(e.tempDir, socketName)
+	_ = os.Remove(inData) // of a hub that was killed
+	if err := os.Symlink(socket, inData); err != nil {
+		e.removeTempDir()
+		return "", fmt.Errorf("tell where the store's socket is: %w", err)
+	}
+	return socket, nil
 }
 
 func (e *embeddedEtcd) close() {
