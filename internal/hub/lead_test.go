@@ -298,12 +298,15 @@ func TestAHubIsTheSameReplicaAfterARestartAndAnotherWhenCopied(t *testing.T) {
 func TestFlagsThatDoNotFitAreRefused(t *testing.T) {
 	for want, args := range map[string][]string{
 		"add --etcd-servers":                   {"--etcd-cafile", "x"},
-		"--content oci://h/r is not a directo": {"--content", "oci://h/r"},
+		"--content s3://h/r is not a director": {"--content", "s3://h/r"},
+		"it has a fragment":                    {"--content", "oci://h/r#x"},
 	} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience) // a hub that starts all the same is ended
+		defer cancel()
 		cmd := Command()
 		cmd.SetArgs(append(args, "--data-dir", t.TempDir()))
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
-		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		if err := cmd.ExecuteContext(ctx); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
