@@ -151,7 +151,7 @@ func essence(u *unstructured.Unstructured) string {
 	}
 	managers := map[string]any{}
 	for _, e := range u.GetManagedFields() {
-		managers[e.Manager+" "+string(e.Operation)] = string(e.FieldsV1.Raw)
+		managers[e.Manager+" "+string(e.Operation)] = e.FieldsV1.GetRawString()
 	}
 	return fmt.Sprint(u.GetName(), u.GetLabels(), u.Object["data"], u.GetUID() != "", managers)
 }
