@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"atoll.dev/atoll/api/v1alpha1"
-	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/join"
 )
 
@@ -56,7 +55,8 @@ type tokenSource struct {
 func (s *tokenSource) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if clock.Now().Before(s.until) {
+	asked := time.Now()
+	if asked.Before(s.until) {
 		return s.token, nil
 	}
 	seconds := int64(tokenLife / time.Second)
@@ -66,7 +66,10 @@ func (s *tokenSource) get(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("act as service account %s/%s in the member: %w", v1alpha1.SystemNamespace, join.TunnelAccount, err)
 	}
 	s.token = answer.Status.Token
-	life := answer.Status.ExpirationTimestamp.Sub(clock.Now())
-	s.until = clock.Now().Add(life * 2 / 3)
+	// The answer says for how long; until when is by the member's clock.
+	if granted := answer.Spec.ExpirationSeconds; granted != nil {
+		seconds = *granted
+	}
+	s.until = asked.Add(time.Duration(seconds) * time.Second * 2 / 3)
 	return s.token, nil
 }

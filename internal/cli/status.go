@@ -48,7 +48,9 @@ func (c *console) status(ctx context.Context, output string) error {
 	if output != "text" {
 		return encode(c.Out, output, o)
 	}
-	return writeOverview(c.Out, o, c.view())
+	v := c.view()
+	v.now = o.At // all ages are by the hub's clock, not by this machine's
+	return writeOverview(c.Out, o, v)
 }
 
 // writeOverview draws the screen.

@@ -110,6 +110,9 @@ func (c DialConfig) dialTLS(ctx context.Context, proto string) (*tls.Conn, error
 	conn := tls.Client(raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
+		if words := clockWords(err, cfg); words != "" {
+			return nil, fmt.Errorf("dial hub %s: %s: %w", c.Address, words, err)
+		}
 		return nil, fmt.Errorf("dial hub %s: TLS handshake: %w", c.Address, err)
 	}
 	return conn, nil

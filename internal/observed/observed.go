@@ -138,7 +138,7 @@ func (f *Fleet) Report(cluster string, r report.Report, now time.Time) (matches 
 			return false
 		}
 		ch := Change{Cluster: cluster, Keys: changedKeys(base, next), Facts: r.Facts != nil}
-		entered, gone := f.enter(cluster, next, r.Facts, now)
+		entered, gone := f.enter(cluster, next, inventory(r, now), now)
 		if gone {
 			return true // nobody is left to tell
 		}
@@ -169,6 +169,19 @@ func (f *Fleet) enter(cluster string, next Cluster, facts *v1alpha1.Facts, now t
 		c.Facts = facts
 	}
 	return true, false
+}
+
+// inventory is what a report brings, observed by the hub's clock: the agent's,
+// by which it was, may be wrong, and its age is read by others.
+func inventory(r report.Report, now time.Time) *v1alpha1.Facts {
+	if r.Facts == nil {
+		return nil
+	}
+	moved := *r.Facts
+	if age := time.UnixMilli(r.At).Sub(moved.ObservedAt.Time); r.At != 0 {
+		moved.ObservedAt.Time = now.Add(-max(age, 0)).Truncate(time.Second)
+	}
+	return &moved
 }
 
 // after is c with the states that r makes of it. What was loaded is no base.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -35,6 +36,26 @@ func whole(states ...report.State) report.Report {
 }
 
 func quiet() *observed.Fleet { return observed.New(func(observed.Change) {}) }
+
+func TestTheAgeOfAnInventoryIsByTheHubsClock(t *testing.T) {
+	for name, c := range map[string]struct{ skew, age, want time.Duration }{
+		"right":                    {0, time.Minute, time.Minute},
+		"ahead":                    {10 * time.Minute, time.Minute, time.Minute},
+		"behind":                   {-10 * time.Minute, time.Minute, time.Minute},
+		"set back since it looked": {0, -10 * time.Minute, 0},
+	} {
+		f := observed.New(func(observed.Change) {})
+		f.Connect("a", now)
+		here := now.Add(c.skew)
+		r := report.Report{Full: true, At: here.UnixMilli(), Facts: &v1alpha1.Facts{ObservedAt: metav1.NewTime(here.Add(-c.age))}, Digest: report.Digest(nil)}
+		if !f.Report("a", r, now) {
+			t.Fatal("the report was not taken")
+		}
+		if age := now.Sub(f.Get("a").Facts.ObservedAt.Time); age != c.want {
+			t.Errorf("%s: the inventory is %s old, want %s", name, age, c.want)
+		}
+	}
+}
 
 func TestAConnectionAges(t *testing.T) {
 	f := quiet()

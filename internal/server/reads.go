@@ -164,10 +164,16 @@ func askOne[T any](ctx context.Context, s *server, cluster, path string) answer[
 
 func (s *server) objects(r *http.Request) (any, error) {
 	answers, silent, err := askAll[fleet.ClusterObjects](s, r, "objects")
+	for i := range answers {
+		answers[i].AsOf = s.Now() // not by the clock of each agent
+	}
 	return fleet.ApplicationObjects{Clusters: answers, Silent: silent}, err
 }
 
 func (s *server) diff(r *http.Request) (any, error) {
 	answers, silent, err := askAll[fleet.ClusterDiff](s, r, "diff")
+	for i := range answers {
+		answers[i].AsOf = s.Now()
+	}
 	return fleet.ApplicationDiff{Clusters: answers, Silent: silent}, err
 }

@@ -17,8 +17,10 @@ import (
 
 const (
 	rootLife = 30 * 365 * 24 * time.Hour
-	// backdate lets an agent whose clock is behind use a fresh certificate.
+	// backdate lets a hub whose clock is behind another's take its certificates.
 	backdate = 10 * time.Minute
+	// rootBackdate lets agents whose clocks are behind join a hub that is new.
+	rootBackdate = 24 * time.Hour
 )
 
 // authority is one root with its key.
@@ -50,7 +52,7 @@ func rootTemplate(name pkix.Name, now time.Time) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber:          newSerial(),
 		Subject:               name,
-		NotBefore:             now.Add(-backdate),
+		NotBefore:             now.Add(-rootBackdate),
 		NotAfter:              now.Add(rootLife),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,

@@ -113,12 +113,14 @@ func (c *Client) renewOrRotate(ctx context.Context) error {
 }
 
 // untilDue is the time to two thirds of the certificate's life, give or take a
-// twentieth of it, so that agents that joined together do not renew together.
+// twentieth of it, so that agents that joined together do not renew together. It
+// is never longer than that from now: by a clock that is behind, the end of the
+// certificate is further away than it is.
 func (c *Client) untilDue() time.Duration {
 	cert, err := c.GetClientCertificate(nil)
 	if err != nil {
 		return 0
 	}
-	due := cert.Leaf.NotAfter.Add(-AgentLife/3 - AgentLife/20 + rand.N(AgentLife/10))
-	return max(0, due.Sub(c.cfg.Clock.Now()))
+	early := AgentLife/3 + AgentLife/20 - rand.N(AgentLife/10)
+	return min(max(0, cert.Leaf.NotAfter.Sub(c.cfg.Clock.Now())-early), AgentLife-early)
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	clocktesting "k8s.io/utils/clock/testing"
+
 	"atoll.dev/atoll/internal/trust"
 	"atoll.dev/atoll/internal/wire"
 )
@@ -155,6 +157,39 @@ func TestTheLoopRenewsAtTwoThirdsAndRotatesOldKeys(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("the loop does not say why it ended")
 	}
+}
+
+// behind is the hub's clock as a machine has it whose own is wrong.
+type behind struct {
+	*clocktesting.FakeClock
+	by time.Duration
+}
+
+func (b behind) Now() time.Time                  { return b.FakeClock.Now().Add(-b.by) }
+func (b behind) Since(t time.Time) time.Duration { return b.Now().Sub(t) }
+
+func TestAnAgentWhoseClockIsBehindRenewsBeforeItsCertificateEnds(t *testing.T) {
+	h := newHub(t)
+	cfg := h.config("eu-1", "uid-1", &store{})
+	cfg.Clock = behind{h.clock, 10 * time.Hour}
+	agent, err := trust.OpenClient(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := h.token("eu-1")
+	h.registry.accept("eu-1", true)
+	if err := agent.Join(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := contextOf(t)
+	done := make(chan error, 1)
+	go func() { done <- agent.RenewLoop(ctx) }()
+	serial := leaf(t, agent).SerialNumber
+	waitForSleep(t, h)
+	h.clock.Step(trust.AgentLife * 3 / 4)
+	waitFor(t, "a renewal at three quarters of a life", func() bool { return leaf(t, agent).SerialNumber.Cmp(serial) != 0 })
+	cancel()
+	<-done
 }
 
 func TestARevokedAgentKeepsAskingSeldom(t *testing.T) {
