@@ -56,7 +56,7 @@ func (r *reporter) next(states map[desired.Key]report.State, facts *v1alpha1.Fac
 		}
 	}
 	out.States = r.take(states)
-	if facts != nil && facts.ObservedAt.After(r.facts) {
+	if facts != nil && !facts.ObservedAt.Time.Equal(r.facts) {
 		out.Facts, r.facts = facts, facts.ObservedAt.Time
 	}
 	if !out.Full && len(out.States) == 0 && len(out.Removed) == 0 && out.Facts == nil {

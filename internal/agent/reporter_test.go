@@ -105,7 +105,7 @@ func TestAReportTooLargeForOneFrameIsSaidInSeveral(t *testing.T) {
 	}
 }
 
-func TestTheInventoryIsSentWhenItIsNewer(t *testing.T) {
+func TestTheInventoryIsSentWhenItIsAnother(t *testing.T) {
 	r := &reporter{}
 	r.reset()
 	facts := &v1alpha1.Facts{ObservedAt: metav1.NewTime(now)}
@@ -114,6 +114,10 @@ func TestTheInventoryIsSentWhenItIsNewer(t *testing.T) {
 	}
 	if _, ok := r.next(nil, facts, now); ok {
 		t.Error("the same inventory is sent again")
+	}
+	back := &v1alpha1.Facts{ObservedAt: metav1.NewTime(now.Add(-time.Hour))}
+	if out, _ := r.next(nil, back, now.Add(-time.Hour)); out.Facts == nil {
+		t.Error("a clock that was set back keeps inventories from the hub")
 	}
 	r.reset()
 	if out, _ := r.next(nil, facts, now); out.Facts == nil {
