@@ -108,6 +108,17 @@ BENCH ?= all
 bench: build ## figures beside their raw limits, into bench/results
 	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 ATOLL_BENCH=$(BENCH) go test -count=1 -timeout 45m -v -run '^Test(Figures|TheChosen)' ./test/bench
 
+# Each seed is a small fleet and 40 things that happen to it. LANES hubs share the
+# seeds: a seed mostly waits.
+SEED  ?= 1
+N     ?= 20
+LANES ?= 2
+
+.PHONY: chaos
+chaos: build ## random faults that a seed repeats: SEED=1 N=20
+	ATOLL_E2E_REQUIRED=1 ATOLL_CHAOS=$(N) ATOLL_CHAOS_SEED=$(SEED) ATOLL_CHAOS_LANES=$(LANES) \
+		go test -count=1 -timeout 0 -v ./test/chaos
+
 .PHONY: race
 race: bin/atoll-sandbox ## the race detector on what is concurrent
 	ATOLL_SANDBOX_REQUIRED=1 CGO_ENABLED=1 go test -race -p $(PARALLEL) -timeout 20m $(RACY)

@@ -29,6 +29,9 @@ type Options struct {
 	Now func() time.Time
 	// Wrote is told every object as it is stored; it must not call the member.
 	Wrote func(gvr schema.GroupVersionResource, u *unstructured.Unstructured)
+	// Deleted is told every object that is gone, as it was last, whoever deleted
+	// it; it must not call the member.
+	Deleted func(gvr schema.GroupVersionResource, u *unstructured.Unstructured)
 }
 
 // Member is one API server in memory. It is safe for concurrent use.

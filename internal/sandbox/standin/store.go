@@ -233,6 +233,9 @@ func (m *Member) gone(gvr schema.GroupVersionResource, old *record) {
 	r.sorted = nil
 	m.version++
 	m.tell(r, change{kind: watch.Deleted, record: old.as(m.version), before: old})
+	if m.Deleted != nil {
+		m.Deleted(gvr, old.object())
+	}
 	for other, r := range m.resources {
 		for _, key := range slices.Clone(r.keys()) {
 			if owned := r.records[key]; owned != nil && slices.Contains(owned.owners, old.uid) {

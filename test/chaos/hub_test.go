@@ -1,0 +1,113 @@
+package chaos_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"atoll.dev/atoll/internal/sandbox/edge"
+	"atoll.dev/atoll/internal/sandbox/hubprocess"
+)
+
+// patience bounds every wait; nothing that works comes near it.
+const patience = 2 * time.Minute
+
+// lonelyHub is the hub of one lane, which lives through all its seeds.
+type lonelyHub struct {
+	*hubprocess.Hub
+	address string // for agents
+	runs    bool
+}
+
+// ports are looked for and taken by one lane at a time.
+var ports sync.Mutex
+
+func startHub(t *testing.T, program string) *lonelyHub {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	found, err := hubprocess.FreePorts(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &lonelyHub{address: found[1]}
+	// Heartbeats of a second, so that what was lost is noticed soon.
+	h.Hub, err = hubprocess.Start(t.Context(), program, t.TempDir(), "--listen", found[0], "--agent-listen", found[1], "--heartbeat", "1s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.runs = true
+	t.Cleanup(func() {
+		if h.runs {
+			h.Stop()
+		}
+	})
+	return h
+}
+
+func (h *lonelyHub) kill() {
+	if h.runs {
+		h.Kill()
+		h.runs = false
+	}
+}
+
+func (h *lonelyHub) revive(ctx context.Context) error {
+	if h.runs {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := h.Start(ctx); err != nil {
+		return err
+	}
+	h.runs = true
+	return nil
+}
+
+// openLine is the way out of one member, which can be cut.
+func openLine(t *testing.T) (*edge.Edge, string) {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	found, err := hubprocess.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nobody dials in: the member's API is not on any network.
+	e, err := edge.Listen(edge.Addresses{API: "127.0.0.1:0", Target: found[0], Proxy: found[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e, found[0]
+}
+
+// until asks again and again; the last answer tells why it never came true.
+func until(t *testing.T, what string, done func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		err := done(ctx)
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: never within %s: %v", what, patience, last)
+		case <-tick.C:
+		}
+	}
+}
