@@ -31,6 +31,12 @@ type Cluster struct {
 	Status ClusterStatus `json:"status,omitempty"`
 }
 
+// Confirmed tells whether the cluster's agent may be served: it was accepted,
+// and, where the hub was restored since, confirmed again.
+func (c *Cluster) Confirmed() bool {
+	return c.Spec.Accepted && c.Annotations[AnnotationUnconfirmed] == ""
+}
+
 // ClusterSpec is what people say of a cluster. Jurisdiction, region and tenant
 // decide where data may live: changing them needs the verb "classify" on
 // clusters.atoll.dev beside "update".

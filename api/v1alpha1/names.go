@@ -32,6 +32,9 @@ const (
 	// AnnotationAcceptIncarnation on a Cluster lets its agent follow a hub
 	// that was restored or rebuilt; the value is that hub's incarnation.
 	AnnotationAcceptIncarnation = "atoll.dev/accept-incarnation"
+	// AnnotationUnconfirmed on a Cluster says that its enrolment is from a backup
+	// of that time, so that its agent is not served before a person confirms it.
+	AnnotationUnconfirmed = "atoll.dev/unconfirmed"
 	// FinalizerWithdraw keeps an Application until its clusters let go of it.
 	FinalizerWithdraw = "atoll.dev/withdraw"
 )

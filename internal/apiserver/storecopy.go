@@ -35,6 +35,7 @@ const storePage = 64
 // OpenStoreCopy connects to the store in a data directory by its socket, which
 // only its user reaches, or opens it where no hub does.
 func OpenStoreCopy(ctx context.Context, dir string) (*StoreCopy, error) {
+	setLog(io.Discard)
 	d := dataDir(dir)
 	if _, err := os.Stat(d.path("etcd", "member")); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -147,6 +148,7 @@ const revisionLeap = 1_000_000_000
 // FillStore makes the embedded store of a new data directory from records, as
 // Each gave them, of a store at a revision.
 func FillStore(ctx context.Context, dir string, revision int64, records func(put func(key string, value []byte) error) error) error {
+	setLog(io.Discard)
 	d := dataDir(dir)
 	endpoint, done, err := openIdle(ctx, d)
 	if err != nil {

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"atoll.dev/atoll/api/v1alpha1"
 )
 
 type acceptOptions struct {
 	incarnation bool
+	all         bool
 	timeout     time.Duration
 }
 
@@ -24,32 +26,47 @@ func newAccept(c *console) *cobra.Command {
 identity that it showed is printed, to compare with the member's own. When no agent
 has asked yet, it is waited for.
 
-With --incarnation the cluster may follow a hub that was restored or rebuilt, where
-what it has newer or more of than the hub is held (HubOlderThanAgent).`,
+A hub that was restored serves no cluster before it is confirmed by the same
+command, for a backup cannot know which clusters were removed after it: remove
+those first. --all confirms every cluster that was accepted before the backup.
+
+With --incarnation the cluster is confirmed, and may follow a hub that was restored
+or rebuilt, where what it has newer or more of than the hub is held
+(HubOlderThanAgent).`,
 		Example: `  atoll accept us-east-1
+  atoll accept --all
   atoll accept us-east-1 --incarnation`,
-		Args:              takes(1, "the name of a cluster"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.all {
+				return takesNothing(cmd, args)
+			}
+			return takes(1, "the name of a cluster, or --all")(cmd, args)
+		},
 		ValidArgsFunction: c.completeNames(clusterKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.accept(cmd.Context(), args[0], o)
+			h, err := c.connect()
+			if err != nil {
+				return err
+			}
+			if o.all {
+				return c.acceptAll(cmd.Context(), h, o)
+			}
+			return c.accept(cmd.Context(), h, args[0], o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.incarnation, "incarnation", false, "let the cluster follow this hub, which was restored or rebuilt")
+	cmd.Flags().BoolVar(&o.all, "all", false, "after a restore: every cluster that was accepted before the backup")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "how long to wait for the agent to ask")
 	return cmd
 }
 
-func (c *console) accept(ctx context.Context, arg string, o acceptOptions) error {
-	h, err := c.connect()
-	if err != nil {
-		return err
-	}
+func (c *console) accept(ctx context.Context, h *hub, arg string, o acceptOptions) error {
 	cl, err := h.cluster(ctx, arg)
 	if err != nil {
 		return err
 	}
-	if o.incarnation {
-		return c.acceptIncarnation(ctx, h, cl)
+	if cl.Spec.Accepted && (o.incarnation || !cl.Confirmed()) {
+		return c.confirmClusters(ctx, h, []v1alpha1.Cluster{*cl}, o.incarnation)
 	}
 	if cl.Spec.Accepted {
 		c.print("%s already accepted", clusterKind.ref(cl.Name))
@@ -58,12 +75,19 @@ func (c *console) accept(ctx context.Context, arg string, o acceptOptions) error
 	if cl, err = c.asked(ctx, h, cl, o.timeout); err != nil {
 		return err
 	}
-	c.say("Cluster UID      %s\nKey fingerprint  %s", cl.Status.Identity.ClusterUID, cl.Status.Identity.KeyFingerprint)
+	c.sayIdentity(cl)
 	if err := h.merge(ctx, clusterKind, "", cl.Name, map[string]any{"spec": map[string]any{"accepted": true}}); err != nil {
 		return err
 	}
 	c.print("%s accepted", clusterKind.ref(cl.Name))
+	if o.incarnation {
+		return c.confirmClusters(ctx, h, []v1alpha1.Cluster{*cl}, true)
+	}
 	return nil
+}
+
+func (c *console) sayIdentity(cl *v1alpha1.Cluster) {
+	c.say("Cluster UID      %s\nKey fingerprint  %s", cl.Status.Identity.ClusterUID, cl.Status.Identity.KeyFingerprint)
 }
 
 // asked waits until an agent has shown its identity.
@@ -86,15 +110,47 @@ func (c *console) asked(ctx context.Context, h *hub, cl *v1alpha1.Cluster, timeo
 	return h.cluster(ctx, cl.Name)
 }
 
-func (c *console) acceptIncarnation(ctx context.Context, h *hub, cl *v1alpha1.Cluster) error {
-	o, err := h.fleet.Overview(ctx)
+// acceptAll is for a hub that was restored: a cluster that nobody accepted
+// before is nobody's to accept in passing.
+func (c *console) acceptAll(ctx context.Context, h *hub, o acceptOptions) error {
+	all, err := fetchAll[v1alpha1.Cluster](ctx, h, clusterKind, "", metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
-	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAcceptIncarnation: o.Hub.Incarnation}}}
-	if err := h.merge(ctx, clusterKind, "", cl.Name, patch); err != nil {
-		return err
+	var waiting []v1alpha1.Cluster
+	for _, cl := range all {
+		if cl.Spec.Accepted && (o.incarnation || !cl.Confirmed()) {
+			waiting = append(waiting, cl)
+		}
 	}
-	c.print("%s follows incarnation %s", clusterKind.ref(cl.Name), o.Hub.Incarnation)
+	if len(waiting) == 0 {
+		c.say("no cluster waits to be confirmed")
+	}
+	return c.confirmClusters(ctx, h, waiting, o.incarnation)
+}
+
+// confirmClusters lets the agents of accepted clusters be served by a restored hub and,
+// when asked, follow it.
+func (c *console) confirmClusters(ctx context.Context, h *hub, clusters []v1alpha1.Cluster, follow bool) error {
+	annotations := map[string]any{v1alpha1.AnnotationUnconfirmed: nil}
+	what := "confirmed"
+	if follow {
+		o, err := h.fleet.Overview(ctx)
+		if err != nil {
+			return err
+		}
+		annotations[v1alpha1.AnnotationAcceptIncarnation] = o.Hub.Incarnation
+		what = "follows incarnation " + o.Hub.Incarnation
+	}
+	for i := range clusters {
+		cl := &clusters[i]
+		if !cl.Confirmed() && cl.Status.Identity != nil && len(clusters) == 1 {
+			c.sayIdentity(cl)
+		}
+		if err := h.merge(ctx, clusterKind, "", cl.Name, map[string]any{"metadata": map[string]any{"annotations": annotations}}); err != nil {
+			return err
+		}
+		c.print("%s %s", clusterKind.ref(cl.Name), what)
+	}
 	return nil
 }

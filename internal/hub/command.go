@@ -85,7 +85,7 @@ registry without TLS.`,
 	f.StringSliceVar(&o.PublicAddresses, "public-address", nil, "host:port that agents are told to dial, if it is not --agent-listen; repeated, further names and addresses, which the certificates of both ports then carry")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
-	cmd.AddCommand(keysCommand())
+	cmd.AddCommand(keysCommand(), backupCommand(), restoreCommand())
 	return cmd
 }
 

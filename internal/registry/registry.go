@@ -59,7 +59,7 @@ func (r *Registry) Lookup(ctx context.Context, name string) (trust.Enrolment, er
 	if err != nil {
 		return trust.Enrolment{}, err
 	}
-	e := trust.Enrolment{Exists: c.DeletionTimestamp == nil, Accepted: c.Spec.Accepted, Identity: enrolled(c.Status.Identity)}
+	e := trust.Enrolment{Exists: c.DeletionTimestamp == nil, Accepted: c.Confirmed(), Identity: enrolled(c.Status.Identity)}
 	_, record, err := r.token(ctx, name)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return trust.Enrolment{}, err

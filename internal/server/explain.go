@@ -88,7 +88,7 @@ func (s *server) explainCluster(ctx context.Context, app *v1alpha1.Application, 
 	if out.Heard.IsZero() && c.Status.Connection.LastContact != nil {
 		out.Heard = c.Status.Connection.LastContact.Time
 	}
-	out.Accepted, out.Joined = c.Spec.Accepted, c.Status.Identity != nil
+	out.Accepted, out.Joined = c.Confirmed(), c.Status.Identity != nil
 	out.Refusal = s.Gateway.Refusal(name)
 	return out, nil
 }

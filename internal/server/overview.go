@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -43,6 +44,7 @@ func limit[T any](rows []T) []T { return rows[:min(len(rows), maxRows)] }
 
 func (s *server) clusterPart(_ context.Context, o *fleet.Overview, clusters []v1alpha1.Cluster, apps []v1alpha1.Application) {
 	affects := map[string][]string{}
+	var unconfirmed []string
 	for i := range apps {
 		for _, c := range apps[i].Status.Clusters {
 			affects[c] = append(affects[c], apps[i].Namespace+"/"+apps[i].Name)
@@ -69,6 +71,8 @@ func (s *server) clusterPart(_ context.Context, o *fleet.Overview, clusters []v1
 		case c.Status.Identity != nil && !c.Spec.Accepted:
 			o.Decisions = append(o.Decisions, fleet.Attention{Subject: "cluster/" + c.Name, Cluster: c.Name, Reason: "NotAccepted",
 				Message: "an agent has enrolled and waits to be accepted", Do: "atoll accept " + c.Name})
+		case c.Spec.Accepted && !c.Confirmed():
+			unconfirmed = append(unconfirmed, c.Name)
 		case state == v1alpha1.Pending:
 			o.Decisions = append(o.Decisions, fleet.Attention{Subject: "cluster/" + c.Name, Cluster: c.Name, Reason: "Pending",
 				Message: "registered, and no agent has connected yet", Do: "atoll join " + c.Name + " --owner " + c.Spec.Owner})
@@ -76,6 +80,25 @@ func (s *server) clusterPart(_ context.Context, o *fleet.Overview, clusters []v1
 			o.Down = append(o.Down, s.down(c, state, affects[c.Name]))
 		}
 	}
+	o.Decisions = append(o.Decisions, unconfirmedPart(unconfirmed)...)
+}
+
+// maxUnconfirmed is how many clusters get a row each: a fleet is one decision.
+const maxUnconfirmed = 10
+
+// unconfirmedPart asks for what a restored hub cannot know: who was removed, or
+// replaced, after its backup.
+func unconfirmedPart(names []string) []fleet.Attention {
+	const why = "enrolled before the backup that this hub was restored from; remove what was removed since, and confirm the rest"
+	if len(names) > maxUnconfirmed {
+		return []fleet.Attention{{Subject: fmt.Sprintf("%d clusters", len(names)), Reason: "Unconfirmed",
+			Message: why + ", among them " + strings.Join(names[:maxUnconfirmed], ", "), Do: "atoll accept --all"}}
+	}
+	rows := make([]fleet.Attention, 0, len(names))
+	for _, name := range names {
+		rows = append(rows, fleet.Attention{Subject: "cluster/" + name, Cluster: name, Reason: "Unconfirmed", Message: why, Do: "atoll accept " + name})
+	}
+	return rows
 }
 
 // connection prefers the store's word when this hub has not heard of the

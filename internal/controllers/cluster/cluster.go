@@ -80,7 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // link holds the open link, if there is one, against what the Cluster says now.
 func (r *Reconciler) link(ctx context.Context, c *v1alpha1.Cluster) {
-	if c.Status.Identity == nil || !c.Spec.Accepted {
+	if c.Status.Identity == nil || !c.Confirmed() {
 		r.Recheck(ctx, c.Name)
 		return
 	}
@@ -175,6 +175,8 @@ func ready(c *v1alpha1.Cluster, joined bool) (ok bool, reason, message string) {
 		return false, "NotJoined", "no agent has enrolled yet"
 	case !c.Spec.Accepted:
 		return false, "NotAccepted", "waits for: atoll accept " + c.Name
+	case !c.Confirmed():
+		return false, "Unconfirmed", "the hub was restored from a backup of " + c.Annotations[v1alpha1.AnnotationUnconfirmed] + "; waits for: atoll accept " + c.Name
 	}
 	conn := c.Status.Connection
 	switch conn.State {
