@@ -166,6 +166,22 @@ func (f *fleetOf) end() {
 
 func (f *fleetOf) journal() string { return strings.Join(f.done, "\n") }
 
+// hubView is what the hub tells of every application on every cluster.
+func (f *fleetOf) hubView() string {
+	var b strings.Builder
+	for id, s := range f.intent.now() {
+		states, err := f.hub.Fleet.ApplicationClusters(f.t.Context(), projectName(f.seed, id.Project), id.Name)
+		if err != nil {
+			fmt.Fprintf(&b, "%s/%s, of which %+v is wanted: %v\n", id.Project, id.Name, s, err)
+			continue
+		}
+		for _, c := range states.Clusters {
+			fmt.Fprintf(&b, "%s/%s on %s: current %v, withdrawing %v, %+v\n", id.Project, id.Name, c.Cluster, c.Current, c.Withdrawing, c.State)
+		}
+	}
+	return b.String()
+}
+
 // tally is what happened, in one line.
 func (f *fleetOf) tally() string {
 	writes, deletes, stepped, ended := 0, 0, 0, 0

@@ -66,6 +66,7 @@ func runSeed(t *testing.T, h *lonelyHub, seed int) {
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d, the operations:\n%s", seed, f.journal())
+			t.Logf("what the hub says of it:\n%s", f.hubView())
 			t.Logf("repeat it with: make chaos SEED=%d N=1", seed)
 		}
 	}()

@@ -156,6 +156,8 @@ func (m *Member) discovery(r *http.Request) (*http.Response, error) {
 		return m.mayDo(r, parts[3])
 	case r.Method != http.MethodGet:
 		return nil, nil
+	case r.URL.Path == "/readyz", r.URL.Path == "/livez":
+		return answerBody(r, http.StatusOK, []byte("ok"))
 	case r.URL.Path == "/version":
 		return answerJSON(r, http.StatusOK, version.Info{GitVersion: m.Version, Platform: "linux/amd64"})
 	case r.URL.Path == "/api":
