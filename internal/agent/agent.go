@@ -64,13 +64,23 @@ type agent struct {
 // all; a hub or a member that is away is waited for. Of several agents of a
 // member one acts; the others wait for their turn (internal/lease).
 func Run(ctx context.Context, o Options) error {
-	for {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		a := &agent{Options: o, instance: instance(), endStandby: func() {}}
 		err := a.inTurn(ctx)
-		if !errors.Is(err, lease.ErrLost) || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case errors.Is(err, lease.ErrLost):
+			o.Log.Warn("this agent acts no more; it waits for its next turn", "why", err)
+			wait = time.Second
+		case passes(err):
+			o.Log.Warn("the member does not let this agent begin; it tries again", "err", err, "in", wait)
+			if !sleep(ctx, wait) {
+				return nil
+			}
+		default:
 			return err
 		}
-		o.Log.Warn("this agent acts no more; it waits for its next turn", "why", err)
 	}
 }
 
