@@ -184,13 +184,14 @@ func (f *fleetOf) hubView() string {
 
 // tally is what happened, in one line.
 func (f *fleetOf) tally() string {
-	writes, deletes, stepped, ended := 0, 0, 0, 0
+	writes, deletes, stepped, left, ended := 0, 0, 0, 0, 0
 	for _, m := range f.members {
 		m.witness.mu.Lock()
 		writes, deletes, stepped = writes+m.witness.writes, deletes+m.witness.deletes, stepped+m.witness.stepped
 		m.witness.mu.Unlock()
+		left += m.leftOver
 		ended += int(m.gaveUp.Load())
 	}
-	return fmt.Sprintf("%d members, %d operations, %d objects written, %d deleted; %d deletions allowed by a person, %d steps back after a store was lost, %d agents ended by themselves; %s",
-		len(f.members), len(f.done), writes, deletes, f.allowed, stepped, ended, time.Since(f.began).Round(time.Second))
+	return fmt.Sprintf("%d members, %d operations, %d objects written, %d deleted; %d deletions allowed by a person, %d steps back and %d leftovers after a store was lost, %d agents ended by themselves; %s",
+		len(f.members), len(f.done), writes, deletes, f.allowed, stepped, left, ended, time.Since(f.began).Round(time.Second))
 }

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,18 +21,31 @@ type lonelyHub struct {
 	runs    bool
 }
 
-// ports are looked for and taken by one lane at a time.
-var ports sync.Mutex
+// ports are looked for and taken by one lane at a time. Those of a hub stay its
+// own while it is dead.
+var (
+	ports sync.Mutex
+	kept  = map[string]bool{}
+)
+
+// free are n ports that no hub comes back to; ports is held.
+func free(t *testing.T, n int) []string {
+	t.Helper()
+	found, err := hubprocess.FreePorts(n + len(kept))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(found, func(address string) bool { return kept[address] })[:n]
+}
 
 func startHub(t *testing.T, program string) *lonelyHub {
 	t.Helper()
 	ports.Lock()
 	defer ports.Unlock()
-	found, err := hubprocess.FreePorts(2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := free(t, 2)
+	kept[found[0]], kept[found[1]] = true, true
 	h := &lonelyHub{address: found[1]}
+	var err error
 	// Heartbeats of a second, so that what was lost is noticed soon.
 	h.Hub, err = hubprocess.Start(t.Context(), program, t.TempDir(), "--listen", found[0], "--agent-listen", found[1], "--heartbeat", "1s")
 	if err != nil {
@@ -71,12 +85,9 @@ func openLine(t *testing.T) (*edge.Edge, string) {
 	t.Helper()
 	ports.Lock()
 	defer ports.Unlock()
-	found, err := hubprocess.FreePorts(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := free(t, 1)[0]
 	// Nobody dials in: the member's API is not on any network.
-	e, err := edge.Listen(edge.Addresses{API: "127.0.0.1:0", Target: found[0], Proxy: found[0]})
+	e, err := edge.Listen(edge.Addresses{API: "127.0.0.1:0", Target: address, Proxy: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +96,7 @@ func openLine(t *testing.T) (*edge.Edge, string) {
 			t.Error(err)
 		}
 	})
-	return e, found[0]
+	return e, address
 }
 
 // until asks again and again; the last answer tells why it never came true.

@@ -41,6 +41,9 @@ func TestRandomFaults(t *testing.T) {
 			h := startHub(t, program)
 			for seed := first + lane; seed < first+count; seed += lanes {
 				t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { runSeed(t, h, seed) })
+				if err := h.revive(t.Context()); err != nil {
+					t.Fatalf("there is no hub for further seeds: %v", err)
+				}
 			}
 		})
 	}

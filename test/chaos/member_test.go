@@ -37,6 +37,8 @@ type member struct {
 
 	// unwell: since when it is true, what the agent had to store may be missing.
 	unwell bool
+	// leftOver counts objects that were to be deleted, and whose agent forgot them.
+	leftOver int
 	stop   context.CancelFunc // nil while no agent runs
 	ended  chan struct{}
 	// gaveUp counts the agents that ended by themselves, as a pod's would, and were

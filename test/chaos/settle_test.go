@@ -52,7 +52,7 @@ func (f *fleetOf) settle() {
 
 // memberIs compares all that is in a member with all that is asked of it.
 func (f *fleetOf) memberIs(i int) error {
-	found := map[string]bool{}
+	found, left := map[string]bool{}, 0
 	for _, gvr := range delivered {
 		for _, u := range f.members[i].api.Objects(gvr) {
 			o, ours := read(u)
@@ -62,7 +62,11 @@ func (f *fleetOf) memberIs(i int) error {
 			now := f.intent.now()[o.app]
 			where := fmt.Sprintf("%s %s/%s on member %d", u.GetKind(), u.GetNamespace(), u.GetName(), i)
 			if !now.wants(o, i) {
-				if !f.intent.mayRemain(o, i) {
+				switch {
+				case f.intent.mayRemain(o, i):
+				case f.members[i].witness.forgot():
+					left++
+				default:
 					return fmt.Errorf("%s is left over", where)
 				}
 				continue
@@ -73,6 +77,7 @@ func (f *fleetOf) memberIs(i int) error {
 			found[u.GetKind()+o.app.Project+o.app.Name+fmt.Sprint(o.extra)] = true
 		}
 	}
+	f.members[i].leftOver = left
 	want := 0
 	for _, s := range f.intent.now() {
 		if s.Exists && slices.Contains(s.Members, i) {

@@ -54,8 +54,9 @@ type witness struct {
 	// last is the newest content that each object has had.
 	last map[string]int
 	// blank: what the agent stores was refused or damaged, or it was killed before
-	// it could store. When it starts, it then enforces what it stored before, until
-	// the hub has spoken; that much is documented.
+	// it could store, and it was started again. It then enforces what it stored
+	// before, until the hub has spoken; and of what it applied and did not record it
+	// deletes nothing when that is withdrawn meanwhile.
 	blank    bool
 	stepped  int // steps back that this explains
 	writes   int
@@ -131,6 +132,13 @@ func (w *witness) setBlank(blank bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.blank = blank
+}
+
+// forgot tells whether the agent began without all that it had stored.
+func (w *witness) forgot() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.blank
 }
 
 func (w *witness) said() []string {
