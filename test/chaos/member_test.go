@@ -39,8 +39,8 @@ type member struct {
 	unwell bool
 	// leftOver counts objects that were to be deleted, and whose agent forgot them.
 	leftOver int
-	stop   context.CancelFunc // nil while no agent runs
-	ended  chan struct{}
+	stop     context.CancelFunc // nil while no agent runs
+	ended    chan struct{}
 	// gaveUp counts the agents that ended by themselves, as a pod's would, and were
 	// started again.
 	gaveUp atomic.Int32
