@@ -84,6 +84,7 @@ registry without TLS.`,
 	f.StringVar(&o.AgentListen, "agent-listen", "127.0.0.1:7444", "host:port that agents dial")
 	f.StringSliceVar(&o.PublicAddresses, "public-address", nil, "host:port that agents are told to dial, if it is not --agent-listen; repeated, further names and addresses, which the certificates of both ports then carry")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
+	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
 	cmd.AddCommand(keysCommand(), backupCommand(), restoreCommand())
 	return cmd
@@ -147,6 +148,11 @@ func (o *Options) check(words io.Writer) error {
 	}
 	if err := o.checkAddresses(words); err != nil {
 		return err
+	}
+	if o.Profiles != "" {
+		if err := loopbackOnly(o.Profiles); err != nil {
+			return err
+		}
 	}
 	if o.Heartbeat < 0 || o.Heartbeat > 0 && o.Heartbeat < 100*time.Millisecond {
 		return fmt.Errorf("--heartbeat %s is too short: at least 100ms", o.Heartbeat)

@@ -62,7 +62,9 @@ type Options struct {
 	// there is none.
 	PublicAddresses []string
 	Heartbeat       time.Duration
-	Log             *slog.Logger
+	// Profiles is the loopback host:port of net/http/pprof; empty for none.
+	Profiles string
+	Log      *slog.Logger
 	// Verbose takes what the embedded Kubernetes says; nil discards it.
 	Verbose io.Writer
 }
@@ -89,6 +91,13 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 	keys, err := openKeys(o.Keys)
 	if err != nil {
 		return err
+	}
+	if o.Profiles != "" {
+		stop, err := serveProfiles(o.Profiles)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	s := &start{Options: o, keys: keys, late: &lateHandler{}, ready: ready}
 	err = s.startAPI(ctx, apiserver.Options{

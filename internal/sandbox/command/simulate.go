@@ -50,6 +50,7 @@ func newSimulate(o *options) *cobra.Command {
 	f.IntVar(&s.Fanout, "fanout", 10, "on how many clusters each application is placed")
 	f.IntVar(&s.Changes, "changes", 20, "how many times one application is changed")
 	f.IntVar(&s.Nodes, "nodes", 3, "nodes of each cluster")
+	f.StringVar(&s.Profiles, "profile", "", "folder for the hub's CPU and heap profiles of each phase")
 	f.DurationVar(&s.Idle, "idle", 20*time.Second, "how long nothing is done, to see what that costs")
 	return cmd
 }

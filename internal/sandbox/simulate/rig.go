@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,6 +26,9 @@ type Options struct {
 	Idle time.Duration
 	// Hub is the program that is started as `atoll hub` in Dir.
 	Hub, Dir string
+	// Profiles is the folder that takes the hub's CPU and heap of each phase; empty
+	// for none.
+	Profiles string
 	// Version is what the agents say they are.
 	Version string
 	Log     *slog.Logger
@@ -62,7 +66,9 @@ type Result struct {
 
 type rig struct {
 	Options
-	hub     *hubprocess.Hub
+	hub *hubprocess.Hub
+	// pprof is the host:port of the hub's profiles; empty without them.
+	pprof   string
 	members []*member
 	result  Result
 
@@ -79,12 +85,17 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	r.result = Result{Agents: o.Agents, Apps: o.Apps, Fanout: min(o.Fanout, o.Agents)}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ports, err := hubprocess.FreePorts(2)
+	ports, err := hubprocess.FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
+	args := []string{"--listen", ports[0], "--agent-listen", ports[1]}
+	if o.Profiles != "" {
+		r.pprof = ports[2]
+		args = append(args, "--pprof", r.pprof)
+	}
 	r.Progress("starting the hub")
-	r.hub, err = hubprocess.Start(ctx, o.Hub, o.Dir, "--listen", ports[0], "--agent-listen", ports[1])
+	r.hub, err = hubprocess.Start(ctx, o.Hub, o.Dir, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -138,14 +149,18 @@ func (r *rig) phase(ctx context.Context, name string, do func(context.Context) (
 	if err != nil {
 		return err
 	}
+	finish := r.profile(ctx, name)
 	began := time.Now()
 	each, err := do(ctx)
-	if err != nil {
-		return err
-	}
 	took := time.Since(began)
+	if err != nil {
+		return errors.Join(err, finish())
+	}
 	after, err := r.costs(ctx)
 	if err != nil {
+		return errors.Join(err, finish())
+	}
+	if err := finish(); err != nil {
 		return err
 	}
 	if before.pid != after.pid {
