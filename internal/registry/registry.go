@@ -59,13 +59,13 @@ func (r *Registry) Lookup(ctx context.Context, name string) (trust.Enrolment, er
 	if err != nil {
 		return trust.Enrolment{}, err
 	}
-	e := trust.Enrolment{Exists: c.DeletionTimestamp == nil, Accepted: c.Confirmed(), Identity: enrolled(c.Status.Identity)}
-	_, record, err := r.token(ctx, name)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return trust.Enrolment{}, err
-	}
-	e.Token = record
-	return e, nil
+	return trust.Enrolment{Exists: c.DeletionTimestamp == nil, Accepted: c.Confirmed(), Identity: enrolled(c.Status.Identity)}, nil
+}
+
+// Token is the newest join token of a cluster, nil without one.
+func (r *Registry) Token(ctx context.Context, cluster string) (*trust.TokenRecord, error) {
+	_, record, err := r.token(ctx, cluster)
+	return record, client.IgnoreNotFound(err)
 }
 
 func enrolled(id *v1alpha1.AgentIdentity) *trust.Enrolled {

@@ -15,14 +15,20 @@ import (
 	"atoll.dev/atoll/internal/trust"
 )
 
+// record is what memory keeps of a cluster.
+type record struct {
+	trust.Enrolment
+	Token *trust.TokenRecord
+}
+
 // memory is a Registry in a map; every method is one transaction.
 type memory struct {
 	mu       sync.Mutex
-	clusters map[string]*trust.Enrolment
+	clusters map[string]*record
 	failing  error // of the next writes
 }
 
-func newMemory() *memory { return &memory{clusters: map[string]*trust.Enrolment{}} }
+func newMemory() *memory { return &memory{clusters: map[string]*record{}} }
 
 func (m *memory) Lookup(_ context.Context, cluster string) (trust.Enrolment, error) {
 	m.mu.Lock()
@@ -31,16 +37,23 @@ func (m *memory) Lookup(_ context.Context, cluster string) (trust.Enrolment, err
 	if !ok {
 		return trust.Enrolment{}, nil
 	}
-	found := *c
+	found := c.Enrolment
 	if c.Identity != nil {
 		id := *c.Identity
 		found.Identity = &id
 	}
-	if c.Token != nil {
-		token := *c.Token
-		found.Token = &token
-	}
 	return found, nil
+}
+
+func (m *memory) Token(_ context.Context, cluster string) (*trust.TokenRecord, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.clusters[cluster]
+	if !ok || c.Token == nil {
+		return nil, nil
+	}
+	token := *c.Token
+	return &token, nil
 }
 
 func (m *memory) ByClusterUID(_ context.Context, uid string) (string, error) {
@@ -55,7 +68,7 @@ func (m *memory) ByClusterUID(_ context.Context, uid string) (string, error) {
 }
 
 // update changes a cluster, or fails as a store does.
-func (m *memory) update(cluster string, change func(*trust.Enrolment) error) error {
+func (m *memory) update(cluster string, change func(*record) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.failing != nil {
@@ -69,7 +82,7 @@ func (m *memory) update(cluster string, change func(*trust.Enrolment) error) err
 }
 
 func (m *memory) ConsumeToken(_ context.Context, cluster, hash, fingerprint string, at time.Time) error {
-	return m.update(cluster, func(c *trust.Enrolment) error {
+	return m.update(cluster, func(c *record) error {
 		if c.Token == nil || c.Token.Hash != hash {
 			return &trust.Refused{Reason: trust.TokenUnknown, Message: "the token was replaced"}
 		}
@@ -82,28 +95,28 @@ func (m *memory) ConsumeToken(_ context.Context, cluster, hash, fingerprint stri
 }
 
 func (m *memory) SaveIdentity(_ context.Context, cluster string, id trust.Enrolled) error {
-	return m.update(cluster, func(c *trust.Enrolment) error {
+	return m.update(cluster, func(c *record) error {
 		c.Identity = &id
 		return nil
 	})
 }
 
 func (m *memory) Renewed(_ context.Context, cluster string, r trust.Renewal) error {
-	return m.update(cluster, func(c *trust.Enrolment) error {
+	return m.update(cluster, func(c *record) error {
 		c.Identity.SealingKey, c.Identity.AgentVersion, c.Identity.Expires = r.SealingKey, r.AgentVersion, r.Expires
 		return nil
 	})
 }
 
 func (m *memory) SetPending(_ context.Context, cluster, fingerprint string, expires time.Time) error {
-	return m.update(cluster, func(c *trust.Enrolment) error {
+	return m.update(cluster, func(c *record) error {
 		c.Identity.Pending, c.Identity.Expires = fingerprint, expires
 		return nil
 	})
 }
 
 func (m *memory) Promote(_ context.Context, cluster, fingerprint string) error {
-	return m.update(cluster, func(c *trust.Enrolment) error {
+	return m.update(cluster, func(c *record) error {
 		if c.Identity.Pending == fingerprint {
 			c.Identity.Fingerprint, c.Identity.Pending = fingerprint, ""
 		}
@@ -162,15 +175,15 @@ func newHub(t *testing.T) *hub {
 
 // token makes a cluster, if there is none of the name, and a token for it.
 func (h *hub) token(cluster string) string {
-	token, record := trust.NewToken(cluster, h.clock.Now())
+	token, made := trust.NewToken(cluster, h.clock.Now())
 	h.registry.mu.Lock()
 	defer h.registry.mu.Unlock()
 	c := h.registry.clusters[cluster]
 	if c == nil {
-		c = &trust.Enrolment{Exists: true}
+		c = &record{Enrolment: trust.Enrolment{Exists: true}}
 		h.registry.clusters[cluster] = c
 	}
-	c.Token = &record
+	c.Token = &made
 	return token
 }
 

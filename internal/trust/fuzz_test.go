@@ -18,7 +18,7 @@ func FuzzHandler(f *testing.F) {
 		f.Fatal(err)
 	}
 	_, record := NewToken("eu-1", now)
-	registry := &oneCluster{name: "eu-1", e: Enrolment{Exists: true, Accepted: true, Token: &record}}
+	registry := &oneCluster{name: "eu-1", e: Enrolment{Exists: true, Accepted: true}, token: &record}
 	server := NewServer(ServerConfig{CA: ca, Registry: registry, Now: func() time.Time { return now }, PerSecond: 1e9, Burst: 1e9})
 	handler := server.Handler()
 

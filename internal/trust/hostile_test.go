@@ -35,8 +35,8 @@ func newAttack(t *testing.T) *attack {
 	}
 	token, record := NewToken("eu-1", a.now)
 	a.token = token
-	a.registry = &oneCluster{name: "eu-1", e: Enrolment{
-		Exists: true, Accepted: true, Token: &record,
+	a.registry = &oneCluster{name: "eu-1", token: &record, e: Enrolment{
+		Exists: true, Accepted: true,
 		Identity: &Enrolled{ClusterUID: "uid-1", Fingerprint: mustFingerprint(t, a.key), SealingKey: "public"},
 	}}
 	a.server = NewServer(ServerConfig{CA: ca, Registry: a.registry, Now: clock})

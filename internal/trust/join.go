@@ -27,13 +27,18 @@ func (s *Server) join(ctx context.Context, req *JoinRequest) (*JoinResponse, err
 	if err != nil {
 		return nil, fmt.Errorf("look up cluster %s: %w", req.Cluster, err)
 	}
-	if err := s.enrol(ctx, req, known, fingerprint); err != nil {
+	record, err := s.enrol(ctx, req, known, fingerprint)
+	if err != nil {
 		return nil, err
 	}
+	grant := Renewal{SealingKey: req.SealingKey, AgentVersion: req.AgentVersion}
 	if !known.Accepted {
+		if err := record(ctx, grant); err != nil {
+			return nil, fmt.Errorf("enrol cluster %s: %w", req.Cluster, err)
+		}
 		return &JoinResponse{State: StatePending, Roots: s.ca.Roots(), RetryAfterSeconds: int(pendingRetry / time.Second)}, nil
 	}
-	certificate, err := s.issue(ctx, req.Cluster, key, Renewal{SealingKey: req.SealingKey, AgentVersion: req.AgentVersion})
+	certificate, err := s.issue(ctx, req.Cluster, key, grant, record)
 	if err != nil {
 		return nil, err
 	}
@@ -80,32 +85,50 @@ func checkFields(cluster, uid, sealingKey, version string) error {
 	return nil
 }
 
-// enrol records a key that may be certified once accepted; one that is
-// recorded already needs no token, it is only asking again.
-func (s *Server) enrol(ctx context.Context, req *JoinRequest, known Enrolment, fingerprint string) error {
+// recording stores what an agent is given; nothing is given before it is stored.
+type recording func(context.Context, Renewal) error
+
+// enrol says how a key is recorded that may be certified once accepted; one
+// that is recorded already needs no token, it is only asking again. A key and
+// its first certificate are one write.
+func (s *Server) enrol(ctx context.Context, req *JoinRequest, known Enrolment, fingerprint string) (recording, error) {
 	if known.Exists && known.Identity != nil && known.Identity.knows(fingerprint) {
 		if known.Identity.ClusterUID != req.ClusterUID {
-			return wrongCluster(req.Cluster)
+			return nil, wrongCluster(req.Cluster)
 		}
-		return nil
+		return s.renewed(req.Cluster, known.Accepted), nil
 	}
-	if refused := known.Token.check(req.Token, req.Cluster, fingerprint, s.now()); refused != nil {
-		return refused
+	token, err := s.registry.Token(ctx, req.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("look up the token of cluster %s: %w", req.Cluster, err)
+	}
+	if refused := token.check(req.Token, req.Cluster, fingerprint, s.now()); refused != nil {
+		return nil, refused
 	}
 	if !known.Exists {
-		return refuse(Revoked, "cluster %s was removed from this hub", req.Cluster)
+		return nil, refuse(Revoked, "cluster %s was removed from this hub", req.Cluster)
 	}
 	if err := s.unique(ctx, req, known); err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.registry.ConsumeToken(ctx, req.Cluster, known.Token.Hash, fingerprint, s.now()); err != nil {
-		return fmt.Errorf("use token of cluster %s: %w", req.Cluster, err)
+	if err := s.registry.ConsumeToken(ctx, req.Cluster, token.Hash, fingerprint, s.now()); err != nil {
+		return nil, fmt.Errorf("use token of cluster %s: %w", req.Cluster, err)
 	}
-	id := Enrolled{ClusterUID: req.ClusterUID, Fingerprint: fingerprint, SealingKey: req.SealingKey, AgentVersion: req.AgentVersion}
-	if err := s.registry.SaveIdentity(ctx, req.Cluster, id); err != nil {
-		return fmt.Errorf("enrol cluster %s: %w", req.Cluster, err)
+	return func(ctx context.Context, r Renewal) error {
+		return s.registry.SaveIdentity(ctx, req.Cluster, Enrolled{
+			ClusterUID: req.ClusterUID, Fingerprint: fingerprint, SealingKey: r.SealingKey, AgentVersion: r.AgentVersion, Expires: r.Expires,
+		})
+	}, nil
+}
+
+// renewed records a certificate; an agent that still waits for one changes nothing.
+func (s *Server) renewed(cluster string, accepted bool) recording {
+	return func(ctx context.Context, r Renewal) error {
+		if !accepted {
+			return nil
+		}
+		return s.registry.Renewed(ctx, cluster, r)
 	}
-	return nil
 }
 
 // unique refuses one Kubernetes cluster under two names, and two under one.
@@ -128,11 +151,11 @@ func wrongCluster(cluster string) *Refused {
 }
 
 // issue certifies an enrolled key and records until when.
-func (s *Server) issue(ctx context.Context, cluster string, key *ecdsa.PublicKey, r Renewal) (certificate string, err error) {
+func (s *Server) issue(ctx context.Context, cluster string, key *ecdsa.PublicKey, r Renewal, record recording) (certificate string, err error) {
 	if certificate, r.Expires, err = s.ca.IssueAgent(key, cluster); err != nil {
 		return "", err
 	}
-	if err := s.registry.Renewed(ctx, cluster, r); err != nil {
+	if err := record(ctx, r); err != nil {
 		return "", fmt.Errorf("record certificate of cluster %s: %w", cluster, err)
 	}
 	return certificate, nil

@@ -68,8 +68,8 @@ func TestRestartedAgentJoinsWithTheKeyItStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, _ := h.registry.Lookup(t.Context(), "eu-1")
-	if err := h.registry.ConsumeToken(t.Context(), "eu-1", record.Token.Hash, fp, h.clock.Now()); err != nil {
+	record, _ := h.registry.Token(t.Context(), "eu-1")
+	if err := h.registry.ConsumeToken(t.Context(), "eu-1", record.Hash, fp, h.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 

@@ -10,6 +10,7 @@ import (
 type oneCluster struct {
 	name   string
 	e      Enrolment
+	token  *TokenRecord
 	writes int
 }
 
@@ -20,6 +21,8 @@ func (o *oneCluster) Lookup(_ context.Context, cluster string) (Enrolment, error
 	return o.e, nil
 }
 
+func (o *oneCluster) Token(context.Context, string) (*TokenRecord, error) { return o.token, nil }
+
 func (o *oneCluster) ByClusterUID(_ context.Context, uid string) (string, error) {
 	if o.e.Identity != nil && o.e.Identity.ClusterUID == uid {
 		return o.name, nil
@@ -29,7 +32,7 @@ func (o *oneCluster) ByClusterUID(_ context.Context, uid string) (string, error)
 
 func (o *oneCluster) ConsumeToken(_ context.Context, _, _, fingerprint string, at time.Time) error {
 	o.writes++
-	o.e.Token.UsedBy, o.e.Token.UsedAt = fingerprint, at
+	o.token.UsedBy, o.token.UsedAt = fingerprint, at
 	return nil
 }
 

@@ -14,6 +14,9 @@ type Registry interface {
 	// Lookup returns what is known of a cluster; a cluster that does not exist
 	// is no error.
 	Lookup(ctx context.Context, cluster string) (Enrolment, error)
+	// Token is the cluster's newest join token, nil when there is none. It is
+	// apart from Lookup because every link asks for that.
+	Token(ctx context.Context, cluster string) (*TokenRecord, error)
 	// ByClusterUID names the cluster enrolled with this kube-system UID, "" if none is.
 	ByClusterUID(ctx context.Context, uid string) (string, error)
 	// ConsumeToken marks the token with this hash as used by the key. It
@@ -41,8 +44,6 @@ type Enrolment struct {
 	Accepted bool
 	// Identity is the enrolled agent, nil before one has joined.
 	Identity *Enrolled
-	// Token is the newest join token, nil when there is none.
-	Token *TokenRecord
 }
 
 // Enrolled is what the hub pins of an agent.

@@ -91,7 +91,7 @@ func (s *Server) enrolled(ctx context.Context, cluster, fingerprint string) (Enr
 // rotation: until the successor is used, the enrolled key stays good.
 func (s *Server) certify(ctx context.Context, req *RenewRequest, k renewal) (string, error) {
 	if k.newFingerprint == k.fingerprint {
-		return s.issue(ctx, req.Cluster, k.certify, Renewal{SealingKey: req.SealingKey, AgentVersion: req.AgentVersion})
+		return s.issue(ctx, req.Cluster, k.certify, Renewal{SealingKey: req.SealingKey, AgentVersion: req.AgentVersion}, s.renewed(req.Cluster, true))
 	}
 	certificate, expires, err := s.ca.IssueAgent(k.certify, req.Cluster)
 	if err != nil {

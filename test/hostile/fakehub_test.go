@@ -43,6 +43,7 @@ type takenHub struct {
 type enrolments struct {
 	mu sync.Mutex
 	trust.Enrolment
+	token *trust.TokenRecord
 }
 
 func (e *enrolments) change(f func()) error {
@@ -57,9 +58,14 @@ func (e *enrolments) Lookup(context.Context, string) (trust.Enrolment, error) {
 	defer e.mu.Unlock()
 	return e.Enrolment, nil
 }
+func (e *enrolments) Token(context.Context, string) (*trust.TokenRecord, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.token, nil
+}
 func (e *enrolments) ByClusterUID(context.Context, string) (string, error) { return "", nil }
 func (e *enrolments) ConsumeToken(_ context.Context, _, _, fingerprint string, at time.Time) error {
-	return e.change(func() { e.Token.UsedBy, e.Token.UsedAt = fingerprint, at })
+	return e.change(func() { e.token.UsedBy, e.token.UsedAt = fingerprint, at })
 }
 func (e *enrolments) SaveIdentity(_ context.Context, _ string, id trust.Enrolled) error {
 	return e.change(func() { e.Identity = &id })
@@ -80,7 +86,7 @@ func takeHub(t *testing.T, m *testfleet.Member) *takenHub {
 	token, record := trust.NewToken(m.Name, time.Now())
 	h := &takenHub{
 		t: t, sessions: make(chan *link.Session), stamp: wire.Stamp{Incarnation: "first-history", Term: 5},
-		enrolled: &enrolments{Enrolment: trust.Enrolment{Exists: true, Accepted: true, Token: &record}},
+		enrolled: &enrolments{Enrolment: trust.Enrolment{Exists: true, Accepted: true}, token: &record},
 	}
 	agents := trust.NewServer(trust.ServerConfig{CA: ca, Registry: h.enrolled})
 	certificate, err := ca.Gateway([]string{"127.0.0.1"})
