@@ -70,6 +70,8 @@ func (h *hub) assemble() (*link.Listener, error) {
 	h.statusPulse = newPulse(time.Second, 50, applicationNamed)
 	h.intentPulse = newPulse(100*time.Millisecond, 500, applicationNamed)
 	h.clusterPulse = newPulse(time.Second, 100, clusterNamed)
+	// A link opens, and then come the inventory and the first report: one write.
+	h.clusterPulse.settle = 300 * time.Millisecond
 	h.registry = registry.New(h.live, h.mgr.GetClient(), h.Namespace)
 	h.book = desired.NewBook(func(cluster string) { h.gateway.Notify(cluster) })
 	h.fleet = observed.New(h.observe)
@@ -168,7 +170,7 @@ func (h *hub) controllers() error {
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(h.applicationsBy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Cluster{}, h.onCluster()).
 		WatchesRawSource(source.Channel(h.intentPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
-		WithOptions(concurrent(4)).Complete(h.intent)
+		WithOptions(concurrent(intentWorkers)).Complete(h.intent)
 	if err != nil {
 		return fmt.Errorf("prepare the intent controller: %w", err)
 	}
@@ -312,13 +314,21 @@ var deletions = predicate.Funcs{
 var intentChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
 	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }))
 
+// intentWorkers mostly wait for the store, which makes the writes of many one
+// write to its disk.
+const intentWorkers = 16
+
 // factsPause lets the inventories of a whole fleet, which change all the time,
 // be one look at each application.
 const factsPause = 10 * time.Second
 
+// arrivalPause does the same for clusters that join, which they do by the
+// hundred: each would be a look at each application, twice.
+const arrivalPause = 500 * time.Millisecond
+
 // onCluster looks at every application again: at once after what a person
-// changed or an enrolment, after a while when only the inventory did. Links
-// that open and close move nothing.
+// changed, in a moment after an enrolment, after a while when only the
+// inventory did. Links that open and close move nothing.
 func (h *hub) onCluster() handler.EventHandler {
 	all := func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request], wait time.Duration) {
 		for _, request := range h.allApplications(ctx, nil) {
@@ -337,6 +347,8 @@ func (h *hub) onCluster() handler.EventHandler {
 			switch {
 			case declaredChanged(before, after):
 				all(ctx, q, 0)
+			case arrived(before, after):
+				all(ctx, q, arrivalPause)
 			case !reflect.DeepEqual(placementFacts(before), placementFacts(after)):
 				all(ctx, q, factsPause)
 			}
@@ -347,8 +359,12 @@ func (h *hub) onCluster() handler.EventHandler {
 // declaredChanged compares what placement and entries depend on, but for facts.
 func declaredChanged(a, b *v1alpha1.Cluster) bool {
 	return a.Generation != b.Generation || a.UID != b.UID ||
-		!reflect.DeepEqual(a.Labels, b.Labels) ||
-		(a.Status.Identity == nil) != (b.Status.Identity == nil) ||
+		!reflect.DeepEqual(a.Labels, b.Labels)
+}
+
+// arrived says that the cluster can be placed on and could not, or the reverse.
+func arrived(a, b *v1alpha1.Cluster) bool {
+	return (a.Status.Identity == nil) != (b.Status.Identity == nil) ||
 		(a.Status.Facts == nil) != (b.Status.Facts == nil)
 }
 

@@ -15,10 +15,13 @@ import (
 )
 
 // pulse turns any number of changes of a name into at most one event a period,
-// the first at once, and bounds the events of all names together.
+// the first after the time to settle, and bounds the events of all names together.
 type pulse[T client.Object] struct {
 	events chan event.TypedGenericEvent[T]
 	period time.Duration
+	// settle is how long the first change of a name waits for those that come
+	// with it; zero for none.
+	settle time.Duration
 	limit  *rate.Limiter
 	make   func(types.NamespacedName) T
 
@@ -84,6 +87,9 @@ func (p *pulse[T]) take(now time.Time) (due []types.NamespacedName, wait time.Du
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name := range p.pending {
+		if _, known := p.last[name]; !known && p.settle > 0 {
+			p.last[name] = now.Add(p.settle - p.period)
+		}
 		if rest := p.period - now.Sub(p.last[name]); rest > 0 {
 			if wait == 0 || rest < wait {
 				wait = rest

@@ -17,6 +17,36 @@ func named(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: "demo", Name: name}
 }
 
+func TestTheFirstChangeOfANameWaitsForThoseThatComeWithIt(t *testing.T) {
+	p := newPulse(time.Second, 1000, applicationNamed)
+	p.settle = 300 * time.Millisecond
+	now := time.Unix(1000, 0)
+	at := func(after time.Duration) int {
+		due, _ := p.take(now.Add(after))
+		return len(due)
+	}
+	p.add(named("x"))
+	if due, wait := p.take(now); len(due) != 0 || wait != p.settle {
+		t.Fatalf("at first %v are due and the next in %s", due, wait)
+	}
+	p.add(named("x"))
+	for _, step := range []struct {
+		after time.Duration
+		due   int
+	}{{299 * time.Millisecond, 0}, {300 * time.Millisecond, 1}, {301 * time.Millisecond, 0}} {
+		if got := at(step.after); got != step.due {
+			t.Errorf("after %s %d are due, want %d", step.after, got, step.due)
+		}
+	}
+	p.add(named("x"))
+	if got := at(1200 * time.Millisecond); got != 0 {
+		t.Error("the second event came within a period of the first")
+	}
+	if got := at(1300 * time.Millisecond); got != 1 {
+		t.Error("the second event did not come after a period")
+	}
+}
+
 // A clock that only take sees: each name is due at most once a period, the
 // first time at once, and never forgotten.
 func TestEachNameIsDueAtMostOnceAPeriodAndAlwaysAtLast(t *testing.T) {
