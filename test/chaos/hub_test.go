@@ -71,6 +71,9 @@ func (h *lonelyHub) revive(ctx context.Context) error {
 	if h.runs {
 		return nil
 	}
+	// Who looks for free ports opens each for a moment, also one that a hub wants back.
+	ports.Lock()
+	defer ports.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := h.Start(ctx); err != nil {
