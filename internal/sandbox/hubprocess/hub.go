@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -124,19 +125,21 @@ func (h *Hub) Stop() {
 func (h *Hub) PID() int { return h.cmd.Process.Pid }
 
 // FreePorts are addresses on which nobody listens now, below the range that
-// outgoing connections take theirs from.
+// outgoing connections take theirs from and apart from those of sandbox clusters.
+// They are chosen at random, so that two
+// who look at once hardly find the same.
 func FreePorts(n int) ([]string, error) {
+	const lowest, count = 10000, 5000
 	var found []string
-	for port := 21000; port < 27000 && len(found) < n; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	for _, offset := range rand.Perm(count) {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+offset))
 		if err != nil {
 			continue
 		}
-		found = append(found, l.Addr().String())
 		_ = l.Close() // it was only tried
+		if found = append(found, l.Addr().String()); len(found) == n {
+			return found, nil
+		}
 	}
-	if len(found) < n {
-		return nil, fmt.Errorf("no %d ports are free between 21000 and 27000", n)
-	}
-	return found, nil
+	return nil, fmt.Errorf("no %d ports are free between %d and %d", n, lowest, lowest+count)
 }
