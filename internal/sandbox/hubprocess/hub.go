@@ -126,8 +126,7 @@ func (h *Hub) PID() int { return h.cmd.Process.Pid }
 
 // FreePorts are addresses on which nobody listens now, below the range that
 // outgoing connections take theirs from and apart from those of sandbox clusters.
-// They are chosen at random, so that two
-// who look at once hardly find the same.
+// They are chosen at random, so that two who look at once hardly find the same.
 func FreePorts(n int) ([]string, error) {
 	const lowest, count = 10000, 5000
 	var found []string
