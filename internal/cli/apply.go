@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -148,11 +149,22 @@ func (a *applier) apply(ctx context.Context, m manifest) (string, error) {
 	switch {
 	case created:
 		return "created" + suffix, nil
-	case before.GetResourceVersion() == after.GetResourceVersion():
+	case reflect.DeepEqual(asked(before), asked(after)):
 		return "unchanged" + suffix, nil
 	default:
 		return "configured" + suffix, nil
 	}
+}
+
+// asked is an object without what controllers write, maybe in the same moment:
+// that is not this command's doing.
+func asked(o *unstructured.Unstructured) map[string]any {
+	o = o.DeepCopy()
+	for _, field := range []string{"resourceVersion", "managedFields", "finalizers"} {
+		unstructured.RemoveNestedField(o.Object, "metadata", field)
+	}
+	delete(o.Object, "status")
+	return o.Object
 }
 
 // namespaceWait is how long a new project may take to get its namespace.
