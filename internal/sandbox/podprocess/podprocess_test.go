@@ -45,6 +45,9 @@ func TestNoWordOfAPodNamesAFileOfThisMachine(t *testing.T) {
 			return
 		}
 		_, value, _ := strings.Cut(out, "=")
+		if strings.HasPrefix(in, "/") {
+			value = "" // one path, whatever is in it
+		}
 		for _, path := range []string{out, value} {
 			if filepath.IsAbs(path) && !strings.HasPrefix(filepath.Clean(path), "/sandbox/root") || strings.Contains("/"+path+"/", "/../") {
 				t.Fatalf("%q became %q", in, out)
