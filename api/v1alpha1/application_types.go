@@ -62,13 +62,15 @@ type ApplicationSpec struct {
 
 // Source is where the manifests come from: exactly one of its fields.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.inline) != has(self.content)",message="give exactly one of inline and content"
+// +kubebuilder:validation:XValidation:rule="[has(self.inline), has(self.content), has(self.git)].filter(given, given).size() == 1",message="give exactly one of inline, content and git"
 type Source struct {
 	// Inline is YAML of at most 256 KiB without Secret values.
 	// +kubebuilder:validation:MaxLength=262144
 	Inline string `json:"inline,omitempty"`
 	// Content is an upload made by `atoll deploy -f`.
 	Content *ContentSource `json:"content,omitempty"`
+	// Git is a folder of a Git repository, which the hub follows.
+	Git *GitSource `json:"git,omitempty"`
 }
 
 // ContentSource refers to content that the hub already stores.
@@ -179,7 +181,9 @@ type ApplicationStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// Revision is the name of the Revision being delivered.
 	Revision string `json:"revision,omitempty"`
-	Counts   Counts `json:"counts,omitempty"`
+	// Source is what was fetched for spec.source.git.
+	Source *FetchedSource `json:"source,omitempty"`
+	Counts Counts         `json:"counts,omitempty"`
 	// Exceptions names at most ten clusters that are not well, worst first.
 	// +kubebuilder:validation:MaxItems=10
 	Exceptions []Exception `json:"exceptions,omitempty"`

@@ -5,6 +5,9 @@ const (
 	// ConditionAccepted is False when facts across objects forbid the object,
 	// for instance a residency wider than its project's.
 	ConditionAccepted = "Accepted"
+	// ConditionFetched is False while a source that the hub follows cannot be
+	// fetched, or its newest content is refused; what was fetched before stays.
+	ConditionFetched = "Fetched"
 	// ConditionReady summarises the others for `kubectl wait`.
 	ConditionReady = "Ready"
 	// ConditionJoined is True once an agent has enrolled for the Cluster.
@@ -29,6 +32,9 @@ const (
 	// AnnotationAllowDeletion on an Application names the withheld deletions it
 	// releases: the digests that `atoll explain` prints, separated by commas.
 	AnnotationAllowDeletion = "atoll.dev/allow-deletion"
+	// AnnotationFetch on an Application has its source looked at now, whenever the
+	// value changes.
+	AnnotationFetch = "atoll.dev/fetch"
 	// AnnotationAcceptIncarnation on a Cluster lets its agent follow a hub
 	// that was restored or rebuilt; the value is that hub's incarnation.
 	AnnotationAcceptIncarnation = "atoll.dev/accept-incarnation"

@@ -12,6 +12,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Bytes",type=integer,JSONPath=`.spec.bytes`
 // +kubebuilder:printcolumn:name="Digest",type=string,priority=1,JSONPath=`.spec.digest`
 // +kubebuilder:printcolumn:name="Origin",type=string,JSONPath=`.spec.origin`
+// +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.spec.commit.message`
+// +kubebuilder:printcolumn:name="By",type=string,priority=1,JSONPath=`.spec.commit.author`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.application + '-' + self.spec.digest.substring(7, 19)",message="metadata.name: must be the application, '-' and the first twelve digits of the digest"
 type Revision struct {
@@ -44,6 +46,9 @@ type RevisionSpec struct {
 	// Author is who changed the Application's source, as the hub authenticated it.
 	// +kubebuilder:validation:MaxLength=1024
 	Author string `json:"author,omitempty"`
+	// Commit is what the content was rendered from, when it came from Git; of
+	// several commits with one content, the first.
+	Commit *Commit `json:"commit,omitempty"`
 }
 
 // RevisionList is a list of Revisions.

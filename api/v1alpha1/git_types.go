@@ -1,0 +1,88 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// GitSource is a folder of a Git repository.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration('10s')",fieldPath=".interval",message="asking more often than every 10s is not allowed"
+type GitSource struct {
+	// URL is https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	URL string `json:"url"`
+	// Ref says which commit; default: where the repository's HEAD points.
+	Ref GitRef `json:"ref,omitempty"`
+	// Path is the folder of the manifests; default: the whole repository.
+	// +kubebuilder:validation:MaxLength=1024
+	Path string `json:"path,omitempty"`
+	// SecretRef names a Secret beside the Application: username and password,
+	// bearerToken, or identity and known_hosts; and ca.crt.
+	SecretRef *SecretReference `json:"secretRef,omitempty"`
+	// Interval is how often the repository is asked; at least 10s, default 60s.
+	Interval *metav1.Duration `json:"interval,omitempty"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// GitRef chooses a commit, by at most one of its fields.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.branch), has(self.tag), has(self.semver), has(self.commit)].filter(given, given).size() <= 1",message="give at most one of branch, tag, semver and commit"
+type GitRef struct {
+	// +kubebuilder:validation:MaxLength=255
+	Branch string `json:"branch,omitempty"`
+	// +kubebuilder:validation:MaxLength=255
+	Tag string `json:"tag,omitempty"`
+	// Semver is a range, such as ">=1.2.0 <2.0.0": the highest tag in it.
+	// +kubebuilder:validation:MaxLength=255
+	Semver string `json:"semver,omitempty"`
+	// Commit is a whole commit ID: 40 hex digits.
+	// +kubebuilder:validation:Pattern=`^([0-9a-f]{40})?$`
+	Commit string `json:"commit,omitempty"`
+}
+
+// FetchedSource is what the hub took from a source that it follows.
+type FetchedSource struct {
+	// Of names by digest the source, as the spec gave it, that the rest is of.
+	// +kubebuilder:validation:MaxLength=71
+	Of string `json:"of"`
+	// Digest is of the content that the newest good commit holds.
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest,omitempty"`
+	// Commit is the newest one whose content was good.
+	Commit *Commit `json:"commit,omitempty"`
+	// Refused is a newer commit whose content was not.
+	Refused *RefusedCommit `json:"refused,omitempty"`
+}
+
+// Commit is one commit, as its repository tells.
+type Commit struct {
+	// ID is "sha1:" and 40 hex digits.
+	// +kubebuilder:validation:MaxLength=128
+	ID string `json:"id"`
+	// Ref is what led to it, such as "refs/heads/main".
+	// +kubebuilder:validation:MaxLength=300
+	Ref string `json:"ref,omitempty"`
+	// Author is NAME <ADDRESS>, as the commit claims.
+	// +kubebuilder:validation:MaxLength=512
+	Author string `json:"author,omitempty"`
+	// Message is the first line.
+	// +kubebuilder:validation:MaxLength=512
+	Message string       `json:"message,omitempty"`
+	Time    *metav1.Time `json:"time,omitempty"`
+}
+
+// RefusedCommit is a commit whose content cannot be delivered.
+type RefusedCommit struct {
+	// +kubebuilder:validation:MaxLength=128
+	ID string `json:"id"`
+	// Reason is one word, such as SourceEmpty.
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message"`
+}

@@ -1,0 +1,122 @@
+// Package source says where manifests come from when the hub fetches them: how
+// repositories are named, which commit a reference means, and what a fetched
+// folder is. It decides and does no I/O.
+//
+// It leaves to others: fetching (source/git), which addresses may be dialled
+// (internal/egress), making manifests of a folder (internal/render) and when to
+// look (internal/controllers/source).
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"atoll.dev/atoll/api/v1alpha1"
+)
+
+// Snapshot is one revision of a source on the hub's disk. It holds regular
+// files and directories only, and is not to be written to.
+type Snapshot struct {
+	// Dir is the root of everything fetched.
+	Dir string
+	// Path is the folder within Dir that the application asked for, "." for all.
+	Path     string
+	Revision Revision
+}
+
+// Revision names what was fetched, as its origin tells.
+type Revision struct {
+	// ID is "sha1:" and 40 hex digits for a commit.
+	ID string
+	// Ref is what led to it, such as "refs/heads/main".
+	Ref     string
+	Author  string
+	Message string // its first line
+	Time    time.Time
+}
+
+// Commit is the record of r in an object.
+func (r Revision) Commit() *v1alpha1.Commit {
+	c := &v1alpha1.Commit{ID: r.ID, Ref: clip(r.Ref, 300), Author: clip(r.Author, maxLine), Message: clip(r.Message, maxLine)}
+	if !r.Time.IsZero() {
+		t := metav1.NewTime(r.Time.UTC().Truncate(time.Second))
+		c.Time = &t
+	}
+	return c
+}
+
+// ShortID is how people read a commit's ID.
+func ShortID(id string) string {
+	_, hex, ok := strings.Cut(id, ":")
+	if !ok {
+		hex = id
+	}
+	return hex[:min(len(hex), 12)]
+}
+
+// Of names what an application asks to be fetched. What only says how to get
+// at it, which nothing that was fetched depends on, is left out.
+func Of(app *v1alpha1.Application) string {
+	asked := app.Spec.Source.DeepCopy()
+	if asked.Git != nil {
+		asked.Git.Interval, asked.Git.SecretRef = nil, nil
+	}
+	data, err := json.Marshal(struct {
+		Source    *v1alpha1.Source
+		Namespace string
+	}{asked, app.Spec.Namespace})
+	if err != nil {
+		panic(err) // plain strings
+	}
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Folder is the path of a folder within a repository, "." for all of it.
+func Folder(p string) (string, error) {
+	clean := path.Clean(p)
+	switch {
+	case p == "":
+		return ".", nil
+	case strings.HasPrefix(p, "/"):
+		return "", fmt.Errorf("path %q is absolute; give it from the root of the repository, such as %q", p, strings.TrimLeft(clean, "/"))
+	case !fs.ValidPath(clean) || strings.ContainsFunc(clean, unicode.IsControl) || strings.Contains(clean, `\`):
+		return "", fmt.Errorf("path %q leaves the repository or is none", p)
+	}
+	for _, part := range strings.Split(clean, "/") {
+		if strings.EqualFold(part, ".git") {
+			return "", fmt.Errorf("path %q leads into .git, where no manifests are", p)
+		}
+	}
+	return clean, nil
+}
+
+// maxLine bounds what is kept of an author and of a message, in bytes.
+const maxLine = 512
+
+// Line is the first line of what a commit says, fit to be shown.
+func Line(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	return clip(strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || !unicode.IsPrint(r) && r != ' ' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(line, ""))), maxLine)
+}
+
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-len("…")], "") + "…"
+}
