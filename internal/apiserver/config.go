@@ -76,6 +76,9 @@ func controlPlaneOptions(ctx context.Context, o *Options, at store, listener net
 	setServing(s, dir, listener)
 	setStore(s, o.keys(), at)
 	setAccess(s, dir, o.keys())
+	if o.external() {
+		trustPeers(s.Authentication.RequestHeader, o.keys())
+	}
 	setAdmission(s, o.Validators)
 	completed, err := s.Complete(ctx, nil, nil)
 	if err != nil {

@@ -19,7 +19,8 @@ const reviewMemory = time.Second
 
 // newServer answers the host's aggregator, which vouches for its callers with
 // the front proxy's certificate, and calls its webhook, which come without a
-// name. Callers that come directly are known by what the host knows them by.
+// name. Callers that come directly are known by what the host knows them by, and
+// those that come by way of another hub by that hub's word.
 func (h *Host) newServer() (*genericapiserver.GenericAPIServer, error) {
 	if err := setFeatureGates(); err != nil {
 		return nil, err
@@ -41,6 +42,10 @@ func (h *Host) newServer() (*genericapiserver.GenericAPIServer, error) {
 	authentication.RemoteKubeConfigFile = h.cluster.Kubeconfig
 	if err := authentication.ApplyTo(&config.Authentication, config.SecureServing, nil); err != nil {
 		return nil, fmt.Errorf("prepare to serve the cluster's calls: %w", err)
+	}
+	var err error
+	if config.Authentication.Authenticator, err = withPeers(config.Authentication.Authenticator, h.options.keys()); err != nil {
+		return nil, err
 	}
 	authorization := genericoptions.NewDelegatingAuthorizationOptions().WithAlwaysAllowPaths(h.admission)
 	authorization.RemoteKubeConfigFile = h.cluster.Kubeconfig

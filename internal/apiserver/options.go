@@ -31,6 +31,9 @@ type Options struct {
 	// PublicAddresses are further hosts, or host:port, under which clients reach
 	// the API; the serving certificate names them.
 	PublicAddresses []string
+	// PeerAddress is the host:port at which other hubs of the store reach the
+	// API; default where it listens.
+	PeerAddress string
 	// Etcd names an external store; without servers an embedded one is run.
 	Etcd ExternalEtcd
 	// CRDs are installed, and updated, before Start returns.

@@ -21,8 +21,20 @@ func (o *Options) checkAddresses(words io.Writer) error {
 			return fmt.Errorf("%s %q is not host:port", flag, address)
 		}
 	}
+	if o.PeerAddress != "" {
+		if !o.external() {
+			return errors.New("--peer-address is for several hubs of one store: add --etcd-servers, --kubeconfig or --in-cluster")
+		}
+		if err := checkPublic(o.PeerAddress, "other hubs"); err != nil {
+			return fmt.Errorf("--peer-address %q %w", o.PeerAddress, err)
+		}
+	}
 	for i, address := range o.PublicAddresses {
-		if err := checkPublic(address, i == 0); err != nil {
+		dialledBy := ""
+		if i == 0 {
+			dialledBy = "agents"
+		}
+		if err := checkPublic(address, dialledBy); err != nil {
 			return fmt.Errorf("--public-address %q %w", address, err)
 		}
 	}
@@ -32,10 +44,11 @@ func (o *Options) checkAddresses(words io.Writer) error {
 	return nil
 }
 
-func checkPublic(address string, dialled bool) error {
+// checkPublic wants a port of what somebody is told to dial.
+func checkPublic(address, dialledBy string) error {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil && dialled {
-		return errors.New("is not host:port, and it is what agents are told to dial")
+	if err != nil && dialledBy != "" {
+		return fmt.Errorf("is not host:port, and it is what %s are told to dial", dialledBy)
 	}
 	if err != nil {
 		host = address

@@ -83,6 +83,7 @@ registry without TLS.`,
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:7443", "host:port of the API")
 	f.StringVar(&o.AgentListen, "agent-listen", "127.0.0.1:7444", "host:port that agents dial")
 	f.StringSliceVar(&o.PublicAddresses, "public-address", nil, "host:port that agents are told to dial, if it is not --agent-listen; repeated, further names and addresses, which the certificates of both ports then carry")
+	f.StringVar(&o.PeerAddress, "peer-address", "", "host:port at which other hubs of the same store reach this one's API (default: --listen, or an address of this machine's name when that is everywhere)")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
 	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")

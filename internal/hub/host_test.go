@@ -3,7 +3,9 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -68,7 +70,10 @@ func TestAKubernetesClusterIsTheStore(t *testing.T) {
 		}
 	}
 
-	second := begin(t, with(nil))
+	// An address of its own, since the port of a standby is told to nobody.
+	at := fmt.Sprintf("127.78.%d.%d:7443", rand.IntN(256), 1+rand.IntN(254))
+	second := begin(t, with(func(o *Options) { o.Listen = at }))
+	b.throughAStandby(at)
 	first.stop()
 	err = <-first.ended
 	first.ended <- nil
@@ -130,6 +135,30 @@ func (b *bench) refusesWhatAnEmbeddedOneRefuses() {
 	b.must(err)
 	if _, err := unasked.Overview(b.Context()); !apierrors.IsForbidden(err) {
 		b.Errorf("the fleet API without a right: %v", err)
+	}
+}
+
+// throughAStandby calls a standby's own port, as nothing does once the host knows
+// who leads.
+func (b *bench) throughAStandby(address string) {
+	b.Helper()
+	config := rest.CopyConfig(b.config)
+	config.Host, config.TLSClientConfig.Insecure = "https://"+address, true
+	config.TLSClientConfig.CAData, config.TLSClientConfig.CAFile = nil, ""
+	f, err := fleet.NewClient(config)
+	b.must(err)
+	b.eventually("a standby passes calls on", func() error {
+		o, err := f.Overview(b.Context())
+		if err == nil && o.Hub.Term != 1 {
+			err = fmt.Errorf("it is term %d", o.Hub.Term)
+		}
+		return err
+	})
+	config.Impersonate = rest.ImpersonationConfig{UserName: "dana"}
+	dana, err := fleet.NewClient(config)
+	b.must(err)
+	if _, err := dana.Overview(b.Context()); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), `"dana"`) {
+		b.Errorf("without a right: %v", err)
 	}
 }
 

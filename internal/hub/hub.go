@@ -61,7 +61,10 @@ type Options struct {
 	// of them; agents are told to dial the first, a host:port, or AgentListen if
 	// there is none.
 	PublicAddresses []string
-	Heartbeat       time.Duration
+	// PeerAddress is the host:port at which other hubs of the store reach this
+	// one's API; default where it listens.
+	PeerAddress string
+	Heartbeat   time.Duration
 	// Profiles is the loopback host:port of net/http/pprof; empty for none.
 	Profiles string
 	Log      *slog.Logger
@@ -109,6 +112,7 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		DeferControllers: true,
 		Listen:           o.Listen,
 		PublicAddresses:  o.PublicAddresses,
+		PeerAddress:      o.PeerAddress,
 		CRDs:             definitions,
 		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace}},
 		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: s.late}},
@@ -126,6 +130,8 @@ type control interface {
 	RunControllers(context.Context, *rest.Config) error
 	Address() string
 	AdminKubeconfig() string
+	PeerAddress() string
+	PeerTransport() http.RoundTripper
 	Done() <-chan struct{}
 	Wait() error
 	Stop() error
@@ -141,6 +147,9 @@ type start struct {
 	late  *lateHandler
 	ready func(Ready)
 	live  client.Client
+	// self is nobody, and peers nil, unless others may reach the store.
+	self  whereabouts
+	peers http.RoundTripper
 	// kube is there when the API is, which may be asked to admit before.
 	kube atomic.Pointer[kubernetes.Clientset]
 }
@@ -190,9 +199,11 @@ func (s *start) whenLeading(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.self = whereabouts{Name: identity, Address: s.api.PeerAddress()}
+	s.peers = s.api.PeerTransport()
 	c := newCandidate(s.kube.Load(), s.Namespace, identity, s.Content != "", func(leader string) {
 		s.Log.Info("standing by", "leader", leader)
-		s.late.follow(leader)
+		s.late.standBy(s.forwarderTo(leader))
 	})
 	if err := c.check(ctx, s.live); err != nil {
 		return err
@@ -218,7 +229,8 @@ func (s *start) whenLeading(ctx context.Context) error {
 func (s *start) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stamp, err := takeTerm(ctx, s.live, s.Namespace)
+	s.late.lead(nil)
+	stamp, err := takeTerm(ctx, s.live, s.Namespace, s.self)
 	if err != nil {
 		return err
 	}
@@ -253,7 +265,7 @@ func (s *start) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.late.set(h.fleetAPI())
+	s.late.lead(h.fleetAPI())
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	run := func(what string, f func(context.Context) error) {
@@ -306,28 +318,47 @@ func newScheme() (*runtime.Scheme, error) {
 	return s, errors.Join(clientscheme.AddToScheme(s), v1alpha1.AddToScheme(s))
 }
 
-// lateHandler answers 503 until the handler behind it exists.
+// lateHandler answers 503 until the handler behind it exists. What answers for
+// a hub that stands by gives way to what answers for one that leads, for good.
 type lateHandler struct {
-	h      atomic.Pointer[http.Handler]
-	leader atomic.Pointer[string]
+	h     atomic.Pointer[http.Handler]
+	mu    sync.Mutex
+	leads bool
 }
 
-// follow makes it say who leads.
-func (l *lateHandler) follow(leader string) { l.leader.Store(&leader) }
+// standBy has h answer, unless the hub leads by now.
+func (l *lateHandler) standBy(h http.Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.leads {
+		l.h.Store(&h)
+	}
+}
 
-func (l *lateHandler) set(h http.Handler) { l.h.Store(&h) }
+// lead has h answer; nil while a hub that leads is not ready yet.
+func (l *lateHandler) lead(h http.Handler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leads = true
+	if h == nil {
+		l.h.Store(nil)
+		return
+	}
+	l.h.Store(&h)
+}
 
 func (l *lateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h := l.h.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
 		return
 	}
+	unavailable(w, "the hub is starting")
+}
+
+// unavailable asks to try again in a moment.
+func unavailable(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", "1")
-	word := "the hub is starting"
-	if leader := l.leader.Load(); leader != nil {
-		word = fmt.Sprintf("this hub stands by; ask %s, which leads", *leader)
-	}
-	http.Error(w, word, http.StatusServiceUnavailable)
+	http.Error(w, why, http.StatusServiceUnavailable)
 }
 
 // quiet keeps controller-runtime's chatter out of the hub's log.

@@ -24,9 +24,9 @@ import (
 
 func TestEachStartTakesALaterTermOfTheSameHistory(t *testing.T) {
 	b := hubOf(t)
-	before, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace)
+	before, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace, whereabouts{})
 	b.must(err)
-	after, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace)
+	after, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace, whereabouts{})
 	b.must(err)
 	if after.Term != before.Term+1 || after.Incarnation != before.Incarnation || before.Incarnation == "" {
 		t.Errorf("%+v after %+v", after, before)
@@ -40,7 +40,7 @@ func TestOfHubsThatStartAtOnceNoTwoShareATerm(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			stamp, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace)
+			stamp, err := takeTerm(t.Context(), b.client, v1alpha1.SystemNamespace, whereabouts{})
 			if err != nil {
 				return // the loser of a race starts again
 			}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,14 +16,18 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/transport"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apiserver"
+	"atoll.dev/atoll/internal/apiserver/pki"
 	"atoll.dev/atoll/internal/fleet"
 )
 
@@ -56,7 +62,8 @@ func begin(t *testing.T, o Options) *replica {
 	ctx, stop := context.WithCancel(t.Context())
 	r := &replica{stop, make(chan Ready, 1), make(chan error, 1)}
 	o.AgentListen = cmp.Or(o.AgentListen, "127.0.0.1:0")
-	o.Listen, o.Heartbeat, o.Log = "127.0.0.1:0", 200*time.Millisecond, slog.New(slog.DiscardHandler)
+	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
+	o.Heartbeat, o.Log = 200*time.Millisecond, slog.New(slog.DiscardHandler)
 	go func() { r.ended <- Run(ctx, o, func(ready Ready) { r.leading <- ready }) }()
 	t.Cleanup(func() { stop(); <-r.ended })
 	return r
@@ -97,16 +104,15 @@ func TestOneOfTheHubsThatShareAStoreLeads(t *testing.T) {
 	})
 	f, err := fleet.NewClient(standby)
 	b.must(err)
-	b.eventually("the second hub says who leads", func() error {
-		_, err := f.Overview(t.Context())
-		if err == nil {
-			t.Fatal("a standby answers for the fleet")
+	b.eventually("the second hub passes calls on", func() error {
+		o, err := f.Overview(t.Context())
+		if err == nil && o.Hub.Term != before {
+			err = fmt.Errorf("it is term %d", o.Hub.Term)
 		}
-		if host, _ := os.Hostname(); !strings.Contains(err.Error(), "stands by") || !strings.Contains(err.Error(), host+"_") {
-			return err
-		}
-		return nil
+		return err
 	})
+	b.namesAreTakenFromHubsAlone(standby, shared.Keys)
+	b.goesNoFurther(f, standby)
 
 	alone := with(t.TempDir())
 	alone.Content = ""
@@ -136,6 +142,77 @@ func TestOneOfTheHubsThatShareAStoreLeads(t *testing.T) {
 	if _, err := leader.fleet.Overview(t.Context()); err == nil {
 		t.Error("the hub that ended still answers")
 	}
+}
+
+// namesAreTakenFromHubsAlone: who calls a standby is the same at the leader, and
+// nobody becomes another by a header.
+func (b *bench) namesAreTakenFromHubsAlone(standby *rest.Config, keys string) {
+	b.Helper()
+	asDana := rest.CopyConfig(standby)
+	asDana.Impersonate = rest.ImpersonationConfig{UserName: "dana", Groups: []string{"developers"}}
+	dana, err := fleet.NewClient(asDana)
+	b.must(err)
+	if _, err := dana.Overview(b.Context()); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), `"dana"`) {
+		b.Errorf("dana, without a right: %v", err)
+	}
+	b.create(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "look"}, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{fleet.GroupVersion.Group}, Resources: []string{"overview"}, Verbs: []string{"get", "list"},
+	}}})
+	b.create(&rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "look"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "look"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "developers"}},
+	})
+	b.eventually("dana may look, by her group", func() error { _, err := dana.Overview(b.Context()); return err })
+
+	authority, err := pki.OpenAuthority(keys, "ca", "")
+	b.must(err)
+	cert, key, err := authority.Issue(pki.Leaf{CommonName: "mallory", Lifetime: time.Hour})
+	b.must(err)
+	for which, config := range map[string]*rest.Config{"the leader": b.config, "the standby": standby} {
+		forged := rest.AnonymousClientConfig(config)
+		forged.CertData, forged.KeyData = cert, key
+		forged.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				r = r.Clone(r.Context())
+				transport.SetAuthProxyHeaders(r, "atoll-admin", "", []string{apiserver.AdminGroup, "system:masters"}, nil)
+				return next.RoundTrip(r)
+			})
+		})
+		mallory, err := fleet.NewClient(forged)
+		b.must(err)
+		if _, err := mallory.Overview(b.Context()); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), `"mallory"`) {
+			b.Errorf("a forged name is asked for at %s: %v", which, err)
+		}
+	}
+}
+
+// goesNoFurther has the standby believe that it is where the leader is, as after
+// a change of leaders.
+func (b *bench) goesNoFurther(f *fleet.Client, standby *rest.Config) {
+	b.Helper()
+	record := &corev1.ConfigMap{}
+	b.must(b.client.Get(b.Context(), client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: recordName}, record))
+	address := record.Data["address"]
+	leadTo := func(address string) {
+		record.Data["address"] = address
+		b.must(b.client.Update(b.Context(), record))
+	}
+	leadTo(strings.TrimPrefix(standby.Host, "https://"))
+	b.eventually("a call that goes in a circle is ended", func() error {
+		_, err := f.Overview(b.Context())
+		if err == nil || !strings.Contains(err.Error(), "goes no further") {
+			return fmt.Errorf("it got %v", err)
+		}
+		return nil
+	})
+	leadTo("127.0.0.1:1")
+	if _, err := f.Overview(b.Context()); err == nil || !strings.Contains(err.Error(), "does not answer at 127.0.0.1:1") {
+		b.Errorf("with a leader that is away: %v", err)
+	}
+	leadTo(address)
+	_, err := f.Overview(b.Context())
+	b.must(err)
 }
 
 func storedTerm(t *testing.T, w *world) uint64 {
