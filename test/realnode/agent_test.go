@@ -81,6 +81,7 @@ func TestTheAgentRunsInAPodFromItsOwnImage(t *testing.T) {
 		h.cli("", "wait", "app/shop", "--project", "demo", "--for=synced,healthy", "--timeout=3m")
 	})
 	t.Run("it starts again and applies nothing that is as it should be", func(t *testing.T) { b.restartAgent(t) })
+	t.Run("it hands over to another version, and one that is no good strands nobody", func(t *testing.T) { h.upgrades(t) })
 }
 
 // loadAgent gives the node an agent that says it is of that version.

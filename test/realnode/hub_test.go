@@ -1,27 +1,21 @@
 package realnode_test
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
-
-	"atoll.dev/atoll/internal/testfleet"
 )
 
 // hub is a hub that runs as a process of the machine. Agents in pods reach it
 // at the address that the machine has for them.
 type hub struct {
-	b       *bed
-	program string
+	admin
 	dir     string
 	args    []string
 	ended   chan struct{}
@@ -30,12 +24,10 @@ type hub struct {
 
 func (b *bed) hub() *hub {
 	b.t.Helper()
-	program, err := testfleet.Program("atoll")
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	program := b.program()
 	api, agents := freePort(b.t), freePort(b.t)
-	h := &hub{b: b, program: program, dir: b.t.TempDir()}
+	dir := b.t.TempDir()
+	h := &hub{admin: admin{b, program, filepath.Join(dir, "data", "admin.kubeconfig")}, dir: dir}
 	h.args = []string{
 		"hub", "--data-dir", filepath.Join(h.dir, "data"), "--heartbeat", "500ms",
 		"--listen", net.JoinHostPort("127.0.0.1", api), "--agent-listen", net.JoinHostPort("127.0.0.1", agents),
@@ -104,27 +96,4 @@ func (h *hub) kill() {
 		<-h.ended
 		h.process = nil
 	}
-}
-
-// cli runs atoll as the hub's admin and returns what it printed.
-func (h *hub) cli(stdin string, args ...string) string {
-	h.b.t.Helper()
-	ctx, cancel := context.WithTimeout(h.b.t.Context(), 2*patience)
-	defer cancel()
-	out, err := h.run(ctx, stdin, args...)
-	if err != nil {
-		h.b.t.Fatal(err)
-	}
-	return out
-}
-
-func (h *hub) run(ctx context.Context, stdin string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, h.program, args...)
-	cmd.Env = append(os.Environ(), "ATOLL_KUBECONFIG="+filepath.Join(h.dir, "data", "admin.kubeconfig"), "NO_COLOR=1")
-	var out, words bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &words
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("atoll %s: %w\n%s%s", strings.Join(args, " "), err, &out, &words)
-	}
-	return out.String(), nil
 }

@@ -76,12 +76,18 @@ func (b *bed) load(pkg, ldflags string, references ...string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
-	image, err := imagebuild.New(imagebuild.Spec{Name: name, Version: "test"}, program)
+	b.give(program, references...)
+}
+
+// give makes an image of a program that is built.
+func (b *bed) give(program string, references ...string) {
+	b.t.Helper()
+	image, err := imagebuild.New(imagebuild.Spec{Name: filepath.Base(program), Version: "test"}, program)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	for _, reference := range references {
-		archive := filepath.Join(b.t.TempDir(), name+".tar")
+		archive := filepath.Join(b.t.TempDir(), "image.tar")
 		if err := image.WriteTar(archive, reference); err != nil {
 			b.t.Fatal(err)
 		}

@@ -33,16 +33,18 @@ func main() {
 	}
 }
 
-// command is what exec runs in a container: "exit CODE", or "hostname".
+// command is what exec runs in a container: "exit CODE". What it is told else
+// it does not know.
 func command(args []string) int {
+	if args[0] != "exit" || len(args) != 2 {
+		fmt.Fprintln(os.Stderr, "no such command:", args)
+		return 64
+	}
 	host, _ := os.Hostname() // empty is an answer too
 	fmt.Println(host)
-	if args[0] == "exit" && len(args) == 2 {
-		code, _ := strconv.Atoi(args[1])
-		fmt.Fprintln(os.Stderr, "ending with", code)
-		return code
-	}
-	return 0
+	code, _ := strconv.Atoi(args[1])
+	fmt.Fprintln(os.Stderr, "ending with", code)
+	return code
 }
 
 func handler() http.Handler {
