@@ -65,7 +65,7 @@ func (f *Fleet) syncEdge(ctx context.Context) error {
 		case err == nil:
 			return nil
 		case !r.Process.Alive():
-			return fmt.Errorf("the edge of %s ended: %s (log: %s)", f.dir, lastLine(f.edgeLog()), f.edgeLog())
+			return fmt.Errorf("the edge of %s ended: %s (log: %s)", f.dir, lastLines(f.edgeLog(), 1)[0], f.edgeLog())
 		case !errors.Is(err, errNotYet):
 			return err
 		}

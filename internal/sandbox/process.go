@@ -86,12 +86,12 @@ func spawn(c command) (Process, <-chan struct{}, error) {
 }
 
 func processOf(pid int) (Process, error) {
-	_, ticks, err := procStat(pid)
+	stat, err := readStat(pid)
 	if err != nil {
 		return Process{}, fmt.Errorf("identify process %d: %w", pid, err)
 	}
 	boot, err := bootID()
-	return Process{PID: pid, StartTicks: ticks, BootID: boot}, err
+	return Process{PID: pid, StartTicks: stat.ticks, BootID: boot}, err
 }
 
 func bootID() (string, error) {
@@ -99,34 +99,49 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-// procStat returns a process's state letter and start time.
-func procStat(pid int) (state byte, ticks uint64, err error) {
+// procStat is what proc(5)'s /proc/PID/stat says of a process.
+type procStat struct {
+	state   byte
+	threads int
+	ticks   uint64 // when it started, since boot
+}
+
+// ended says that nothing of the process runs and that its files and ports are
+// free. When a process is killed its first thread may be a zombie for a tenth
+// of a second before the last one lets go of what they share.
+func (s procStat) ended() bool {
+	return (s.state == 'Z' || s.state == 'X') && s.threads <= 1
+}
+
+func readStat(pid int) (procStat, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, 0, err
+		return procStat{}, err
 	}
 	return parseStat(data)
 }
 
 // parseStat reads proc(5)'s stat line. The command name, in parentheses, may
 // hold anything, even parentheses, so fields are counted from the last one.
-func parseStat(data []byte) (state byte, ticks uint64, err error) {
+func parseStat(data []byte) (procStat, error) {
 	end := bytes.LastIndexByte(data, ')')
 	fields := strings.Fields(string(data[end+1:]))
 	if end < 0 || len(fields) < 20 {
-		return 0, 0, errors.New("malformed stat line")
+		return procStat{}, errors.New("malformed stat line")
 	}
-	ticks, err = strconv.ParseUint(fields[19], 10, 64)
-	return fields[0][0], ticks, err
+	threads, badThreads := strconv.Atoi(fields[17])
+	ticks, badTicks := strconv.ParseUint(fields[19], 10, 64)
+	return procStat{state: fields[0][0], threads: threads, ticks: ticks}, errors.Join(badThreads, badTicks)
 }
 
-// Alive says whether that very process still runs. A zombie does not.
+// Alive says whether that very process still runs. A zombie does not, once all
+// of its threads have ended.
 func (p Process) Alive() bool {
 	if p.PID <= 0 {
 		return false
 	}
-	state, ticks, err := procStat(p.PID)
-	if err != nil || ticks != p.StartTicks || state == 'Z' || state == 'X' {
+	stat, err := readStat(p.PID)
+	if err != nil || stat.ticks != p.StartTicks || stat.ended() {
 		return false
 	}
 	boot, err := bootID()

@@ -34,16 +34,28 @@ func FuzzParseStat(f *testing.F) {
 	f.Add([]byte(""))
 	f.Add([]byte(")"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		state, ticks, err := parseStat(line)
-		if err != nil && ticks != 0 && state == 0 {
-			t.Errorf("%q: ticks %d with error %v", line, ticks, err)
+		if stat, err := parseStat(line); err == nil && stat.state == 0 {
+			t.Errorf("%q: %+v without an error", line, stat)
 		}
 	})
 }
 
 func TestParseStatIsNotFooledByACommandsName(t *testing.T) {
-	state, ticks, err := parseStat([]byte("12 (x) R 7 (y)) S 1 12 12 0 -1 4194304 100 0 0 0 0 0 0 0 20 0 1 0 987 5533696 200"))
-	if err != nil || state != 'S' || ticks != 987 {
-		t.Errorf("state %c, start %d: %v", state, ticks, err)
+	stat, err := parseStat([]byte("12 (x) R 7 (y)) S 1 12 12 0 -1 4194304 100 0 0 0 0 0 0 0 20 0 3 0 987 5533696 200"))
+	if want := (procStat{state: 'S', threads: 3, ticks: 987}); err != nil || stat != want {
+		t.Errorf("%+v, want %+v: %v", stat, want, err)
+	}
+}
+
+// What is started in the place of a killed process needs its port.
+func TestAProcessHasEndedWhenItsLastThreadHas(t *testing.T) {
+	for line, want := range map[string]bool{
+		"12 (a) S 1 12 12 0 -1 0 100 0 0 0 0 0 0 0 20 0 9 0 987 5533696 200": false,
+		"12 (a) Z 1 12 12 0 -1 0 100 0 0 0 0 0 0 0 20 0 2 0 987 0 0":         false,
+		"12 (a) Z 1 12 12 0 -1 0 100 0 0 0 0 0 0 0 20 0 1 0 987 0 0":         true,
+	} {
+		if stat, err := parseStat([]byte(line)); err != nil || stat.ended() != want {
+			t.Errorf("%s: ended is %t: %v", line, stat.ended(), err)
+		}
 	}
 }

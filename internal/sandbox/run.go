@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -152,19 +149,4 @@ func (c *Cluster) firstDead() string {
 func (c *Cluster) logPath(component string) string { return c.path("logs", component+".log") }
 
 // lastWords is the last line of a component's log.
-func (c *Cluster) lastWords(component string) string { return lastLine(c.logPath(component)) }
-
-func lastLine(path string) string {
-	file, err := os.Open(path)
-	if err != nil {
-		return err.Error()
-	}
-	defer file.Close()
-	const tail = 4096
-	if info, err := file.Stat(); err == nil && info.Size() > tail {
-		file.Seek(-tail, io.SeekEnd)
-	}
-	data, _ := io.ReadAll(file)
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return lines[len(lines)-1]
-}
+func (c *Cluster) lastWords(component string) string { return lastLines(c.logPath(component), 1)[0] }

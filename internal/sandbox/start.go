@@ -46,6 +46,7 @@ func StartSpecs(t testing.TB, specs ...ClusterSpec) *TestFleet {
 		fleet.lifeline.read.Close()
 		os.RemoveAll(fleet.dir)
 	})
+	fleet.tellOnFailure(t)
 	if err := fleet.Up(t.Context(), specs); err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +102,7 @@ func Shared(t testing.TB, name string) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	shared.fleet.tellOnFailure(t)
 	return c
 }
 
