@@ -136,6 +136,7 @@ func start(t *testing.T, name string) (*sandbox.Cluster, *rest.Config, kubernete
 	if err != nil {
 		t.Fatal(err)
 	}
+	tellOnFailure(t, client)
 	return cluster, config, client
 }
 
@@ -242,6 +243,7 @@ func rollUnderLoad(t *testing.T, client kubernetes.Interface, url string) {
 }
 
 func loseTheAPIServer(t *testing.T, cluster *sandbox.Cluster, client kubernetes.Interface, url string) {
+	tellOnFailure(t, client) // before what comes next changes it
 	if err := cluster.Kill(sandbox.APIServer); err != nil {
 		t.Fatal(err)
 	}
