@@ -24,8 +24,12 @@ import (
 	"atoll.dev/atoll/internal/join"
 )
 
+// repository is where the images of this test are said to be; nothing is ever
+// pulled.
+const repository = "sandbox.atoll.dev"
+
 // agentImage is the repository of the agent's images; their tags are versions.
-const agentImage = "sandbox.atoll.dev/atoll-agent"
+const agentImage = repository + "/atoll-agent"
 
 // shop is what is delivered: one Deployment whose pods really run.
 const shop = `apiVersion: v1

@@ -27,7 +27,7 @@ const requiredVariable = "ATOLL_REALNODE_REQUIRED"
 const patience = 3 * time.Minute
 
 // serverImage is the program beside this test.
-const serverImage = "sandbox.atoll.dev/server:1"
+const serverImage = repository + "/server:1"
 
 // bed is one cluster with a real node, as one test sees it.
 type bed struct {
