@@ -120,3 +120,44 @@ func clip(s string, most int) string {
 	}
 	return strings.ToValidUTF8(s[:most-len("…")], "") + "…"
 }
+
+// Reasons of failures, which a person can act on.
+const (
+	// Of the way to a source; the same may succeed later.
+	Unreachable        = "Unreachable"
+	AddressRefused     = "AddressRefused"
+	CredentialMissing  = "CredentialMissing"
+	CredentialRefused  = "CredentialRefused"
+	HostKeyUnknown     = "HostKeyUnknown"
+	RepositoryNotFound = "RepositoryNotFound"
+	RefNotFound        = "RefNotFound"
+	NoRepository       = "NoRepository"
+	// Of what was fetched; the same commit will always fail.
+	SourceEmpty   = "SourceEmpty"
+	SourceRefused = "SourceRefused"
+	TooLarge      = "TooLarge"
+)
+
+// Failure is why there is no snapshot, in words for who owns the source.
+type Failure struct {
+	Reason string
+	Err    error
+	// Lasting says that this commit will fail again, so that only another one,
+	// or another spec, is worth a look.
+	Lasting bool
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Fail is a Failure of the way to a source.
+func Fail(reason, format string, args ...any) error {
+	return &Failure{Reason: reason, Err: fmt.Errorf(format, args...)}
+}
+
+// Refuse is a Failure of what was fetched.
+func Refuse(reason, format string, args ...any) error {
+	return &Failure{Reason: reason, Err: fmt.Errorf(format, args...), Lasting: true}
+}

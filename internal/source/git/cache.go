@@ -1,0 +1,233 @@
+package git
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"atoll.dev/atoll/internal/source"
+)
+
+// Cache is safe for concurrent use. What is on the disk is nobody's only copy.
+type Cache struct {
+	dir    string
+	dial   Dialer
+	limits Limits
+	now    func() time.Time
+
+	mu    sync.Mutex
+	repos map[string]*repository
+}
+
+// Open begins with an empty dir: what a hub has delivered needs no repository,
+// and what was left half written by the one before must not be believed.
+func Open(dir string, dial Dialer, limits Limits, now func() time.Time) (*Cache, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("empty the cache of repositories: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the cache of repositories: %w", err)
+	}
+	return &Cache{dir: dir, dial: dial, limits: limits, now: now, repos: map[string]*repository{}}, nil
+}
+
+// repo is the one of this access, which the caller must leave.
+func (c *Cache) repo(a Access) *repository {
+	sum := sha256.Sum256([]byte(a.Remote.String() + "\n" + a.Holder))
+	key := hex.EncodeToString(sum[:16])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.repos[key]
+	if r == nil {
+		r = newRepository(filepath.Join(c.dir, key), a.Remote)
+		c.repos[key] = r
+	}
+	r.used, r.users = c.now(), r.users+1
+	return r
+}
+
+func (c *Cache) leave(r *repository) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.users--
+}
+
+// Refs is what the repository offers, as asked at since or later: however many
+// applications follow it, they share the answer. So they do an error.
+func (c *Cache) Refs(ctx context.Context, a Access, since time.Time) (source.Refs, error) {
+	r := c.repo(a)
+	defer c.leave(r)
+	if err := r.listing.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer r.listing.unlock()
+	if !r.listed.IsZero() && !r.listed.Before(since) {
+		return r.refs, r.refsErr
+	}
+	began := c.now()
+	refs, err := c.list(ctx, a)
+	if err == nil || context.Cause(ctx) == nil {
+		r.refs, r.refsErr, r.listed = refs, err, began
+	}
+	return refs, err
+}
+
+func (c *Cache) list(ctx context.Context, a Access) (source.Refs, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.limits.List)
+	defer cancel()
+	w, err := open(ctx, a, c.dial)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	adv, err := advertised(ctx, w, a.Remote, c.limits.Refs)
+	if err != nil {
+		return nil, err
+	}
+	return refs(adv), nil
+}
+
+// Fetch is a folder of a commit. The snapshot stays until release is called.
+func (c *Cache) Fetch(ctx context.Context, a Access, chosen source.Chosen, folder string) (s source.Snapshot, release func(), err error) {
+	r := c.repo(a)
+	defer func() {
+		if err != nil {
+			c.leave(r)
+		}
+		c.trim()
+	}()
+	if err := r.fetching.lock(ctx); err != nil {
+		return source.Snapshot{}, nil, err
+	}
+	defer r.fetching.unlock()
+	t, err := c.tree(ctx, a, r, chosen.ID)
+	if err != nil {
+		return source.Snapshot{}, nil, err
+	}
+	if err := t.offers(folder); err != nil {
+		return source.Snapshot{}, nil, err
+	}
+	t.users.Add(1)
+	revision := t.revision
+	revision.Ref = chosen.Ref
+	return source.Snapshot{Dir: t.dir, Path: folder, Revision: revision}, func() {
+		t.users.Add(-1)
+		c.leave(r)
+	}, nil
+}
+
+// tree is the checkout of a commit. What a shallow history lacks is found out
+// by missing it; then the whole is fetched once more.
+func (c *Cache) tree(ctx context.Context, a Access, r *repository, id string) (*tree, error) {
+	if t := r.trees[id]; t != nil {
+		t.used = c.now()
+		return t, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.limits.Fetch)
+	defer cancel()
+	t, err := c.build(ctx, a, r, id)
+	if errors.Is(err, plumbing.ErrObjectNotFound) && len(r.have) > 0 {
+		if err := r.empty(); err != nil {
+			return nil, err
+		}
+		t, err = c.build(ctx, a, r, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.used = c.now()
+	r.keep(t)
+	return t, nil
+}
+
+func (c *Cache) build(ctx context.Context, a Access, r *repository, id string) (*tree, error) {
+	if len(r.have) >= maxPacks {
+		if err := r.empty(); err != nil {
+			return nil, err
+		}
+	}
+	commit := plumbing.NewHash(id)
+	if !slices.Contains(r.have, commit) {
+		if err := c.bring(ctx, a, r, commit); err != nil {
+			return nil, err
+		}
+	}
+	return r.checkout(ctx, commit, c.limits)
+}
+
+// bring adds a commit to what is here; beside what is here already it is small.
+func (c *Cache) bring(ctx context.Context, a Access, r *repository, commit plumbing.Hash) error {
+	w, err := open(ctx, a, c.dial)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	adv, err := advertised(ctx, w, a.Remote, c.limits.Refs)
+	if err != nil {
+		return err
+	}
+	pack, err := ask(ctx, w, adv, a.Remote, wish{commit: commit, have: slices.Clone(r.have), depth: 1})
+	if err != nil {
+		return err
+	}
+	f, err := receive(ctx, c.dir, pack, a.Remote, c.limits)
+	if err != nil {
+		return err
+	}
+	defer discard(f)
+	if err := r.add(f); err != nil {
+		return err
+	}
+	r.have = append(r.have, commit)
+	return nil
+}
+
+// trim removes what was not used for the longest, and is not in use.
+func (c *Cache) trim() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var idle []string
+	var size int64
+	for key, r := range c.repos {
+		size += r.size.Load()
+		if r.users == 0 {
+			idle = append(idle, key)
+		}
+	}
+	slices.SortFunc(idle, func(a, b string) int { return c.repos[a].used.Compare(c.repos[b].used) })
+	for _, key := range idle {
+		if len(c.repos) <= c.limits.Repositories && size <= c.limits.Disk {
+			return
+		}
+		r := c.repos[key]
+		if err := os.RemoveAll(r.dir); err != nil {
+			continue // it is tried again, and a new one begins by emptying it
+		}
+		size -= r.size.Load()
+		delete(c.repos, key)
+	}
+}
+
+// gate is a lock that ends waiting with a context.
+type gate chan struct{}
+
+func (g gate) lock(ctx context.Context) error {
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return cmp.Or(context.Cause(ctx), ctx.Err())
+	}
+}
+
+func (g gate) unlock() { <-g }

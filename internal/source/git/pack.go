@@ -1,0 +1,149 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+
+	"atoll.dev/atoll/internal/source"
+)
+
+// receive writes a pack to a file in dir and looks through it: whoever reads it
+// afterwards believes the sizes that it states.
+func receive(ctx context.Context, dir string, pack io.Reader, r source.Remote, l Limits) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "pack")
+	if err != nil {
+		return nil, fmt.Errorf("write what %s sends: %w", r, err)
+	}
+	if err := fill(ctx, f, pack, r, l); err != nil {
+		discard(f)
+		return nil, err
+	}
+	return f, nil
+}
+
+// discard leaves at worst a file that the next start removes.
+func discard(f *os.File) {
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
+func fill(ctx context.Context, f *os.File, pack io.Reader, r source.Remote, l Limits) error {
+	n, err := io.Copy(f, io.LimitReader(pack, l.Pack+1))
+	switch {
+	case ctx.Err() != nil:
+		return unreached(r, ctx.Err())
+	case n > l.Pack:
+		return source.Refuse(source.TooLarge, "%s sends more than %d MiB for one commit; keep manifests in a smaller repository", r, l.Pack>>20)
+	case err != nil:
+		return source.Fail(source.Unreachable, "%s broke off the fetch: %s", r, word(err))
+	}
+	if err := survey(f, r, l); err != nil {
+		return err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return err
+}
+
+// survey refuses what would unfold to more than is allowed.
+func survey(f *os.File, r source.Remote, l Limits) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	scanner := packfile.NewScanner(f)
+	_, count, err := scanner.Header()
+	if err != nil {
+		return broken(r, err)
+	}
+	if count > l.Objects {
+		return source.Refuse(source.TooLarge, "%s has %d objects in one commit, more than %d; keep manifests in a smaller repository", r, count, l.Objects)
+	}
+	var total int64
+	for range count {
+		size, err := unfolded(scanner, l.Object)
+		switch {
+		case errors.Is(err, errHuge):
+			return source.Refuse(source.TooLarge, "%s holds a file of more than %d MiB; keep manifests in a repository without it", r, l.Object>>20)
+		case err != nil:
+			return broken(r, err)
+		}
+		if total += size; total > l.Inflated {
+			return source.Refuse(source.TooLarge, "%s unfolds to more than %d MiB; keep manifests in a smaller repository", r, l.Inflated>>20)
+		}
+	}
+	return nil
+}
+
+func broken(r source.Remote, err error) error {
+	return source.Fail(source.Unreachable, "what %s sends is damaged: %w", r, err)
+}
+
+var errHuge = errors.New("larger than an object may be")
+
+// unfolded is the size of the next object, and of what a difference leads to.
+func unfolded(scanner *packfile.Scanner, limit int64) (int64, error) {
+	h, err := scanner.NextObjectHeader()
+	if err != nil {
+		return 0, err
+	}
+	if h.Length < 0 || h.Length > limit {
+		return 0, errHuge
+	}
+	w := &measure{left: h.Length}
+	if _, _, err := scanner.NextObject(w); err != nil {
+		return 0, err
+	}
+	if h.Type != plumbing.OFSDeltaObject && h.Type != plumbing.REFDeltaObject {
+		return h.Length, nil
+	}
+	size, err := target(w.head)
+	if err == nil && size > limit {
+		err = errHuge
+	}
+	return size, err
+}
+
+// headSize is enough for two sizes of a difference.
+const headSize = 20
+
+// measure takes as many bytes as were stated, and keeps the first.
+type measure struct {
+	left int64
+	head []byte
+}
+
+func (m *measure) Write(p []byte) (int, error) {
+	if m.left -= int64(len(p)); m.left < 0 {
+		return 0, errors.New("an object is larger than it says")
+	}
+	if room := headSize - len(m.head); room > 0 {
+		m.head = append(m.head, p[:min(room, len(p))]...)
+	}
+	return len(p), nil
+}
+
+// target is the size that a difference leads to: its second number, after the
+// size of what it starts from, both in base 128 with the low digits first.
+func target(delta []byte) (int64, error) {
+	var size int64
+	for range 2 {
+		size = 0
+		for shift := 0; ; shift += 7 {
+			if len(delta) == 0 || shift > 56 {
+				return 0, errors.New("a difference has no size")
+			}
+			digit := delta[0]
+			delta = delta[1:]
+			size |= int64(digit&0x7f) << shift
+			if digit&0x80 == 0 {
+				break
+			}
+		}
+	}
+	return size, nil
+}
