@@ -110,6 +110,16 @@ BENCH ?= all
 bench: build ## figures beside their raw limits, into bench/results
 	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 ATOLL_BENCH=$(BENCH) go test -count=1 -timeout 45m -v -run '^Test(Figures|TheChosen)' ./test/bench
 
+# A hub with agents over members in memory. SCALE is fleet (1000 agents, 1000
+# applications on 100 clusters each), idle (10000 that do nothing) or growth (100 to
+# 3000 agents), or several; SIZES=agents=300,apps=300,fanout=30 changes them.
+SCALE ?= fleet
+SIZES ?=
+
+.PHONY: bench-scale
+bench-scale: build ## figures of a thousand clusters, into bench/results
+	ATOLL_SCALE=$(SCALE) ATOLL_SCALE_SIZES=$(SIZES) go test -count=1 -timeout 170m -v ./test/scale
+
 # Each seed is a small fleet and 40 things that happen to it. LANES hubs share the
 # seeds: a seed mostly waits.
 SEED  ?= 1

@@ -61,7 +61,7 @@ func newBed(t *testing.T) *bed {
 	for i := range clusters {
 		o.Clusters = append(o.Clusters, testfleet.Named(fmt.Sprintf("m%d", i+1), label))
 	}
-	b := &bed{t: t, fleet: testfleet.Start(t, o), machine: thisMachine()}
+	b := &bed{t: t, fleet: testfleet.Start(t, o), machine: bench.ThisMachine()}
 	for _, m := range b.fleet.Members() {
 		b.members = append(b.members, b.member(m))
 	}

@@ -48,7 +48,7 @@ func TestFiguresOfJoining(t *testing.T) {
 	for i := range joining {
 		o.Clusters = append(o.Clusters, testfleet.Cluster{Spec: sandbox.ClusterSpec{Name: fmt.Sprintf("m%d", i+1)}, Mode: testfleet.Alone})
 	}
-	b := &bed{t: t, fleet: testfleet.Start(t, o), machine: thisMachine()}
+	b := &bed{t: t, fleet: testfleet.Start(t, o), machine: bench.ThisMachine()}
 	for _, m := range b.fleet.Members() {
 		b.members = append(b.members, b.member(m))
 	}

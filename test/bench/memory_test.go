@@ -27,12 +27,12 @@ func hubMemory(b *bed) { b.hubMemory("hub-memory") }
 func (b *bed) hubMemory(name string) {
 	bare := b.startBare()
 	time.Sleep(idle)
-	_, ours, err := memory(b.fleet.Hub.PID())
+	ours, err := bench.MemoryOf(b.fleet.Hub.PID())
 	b.must(err)
-	_, limit, err := memory(bare)
+	limit, err := bench.MemoryOf(bare)
 	b.must(err)
 	b.report(bench.Result{
-		Name: name, Value: ours, Unit: "MB", Limit: limit, Aim: "< 300 MB",
+		Name: name, Value: ours.Private, Unit: "MB", Limit: limit.Private, Aim: "< 300 MB",
 		Notes: map[string]float64{"clusters": float64(len(b.members))},
 	})
 }
@@ -88,9 +88,9 @@ func agentMemory(b *bed) {
 	time.Sleep(idle)
 	most, own := 0.0, 0.0
 	for _, m := range b.members {
-		resident, private, err := memory(m.Agent.PID())
+		used, err := bench.MemoryOf(m.Agent.PID())
 		b.must(err)
-		most, own = max(most, resident), max(own, private)
+		most, own = max(most, used.Resident), max(own, used.Private)
 	}
 	b.report(bench.Result{
 		Name: "agent-memory", Value: most, Unit: "MB", Aim: "< 60 MB",

@@ -1,69 +1,11 @@
 package bench_test
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"atoll.dev/atoll/internal/bench"
 )
-
-// clockTick is the unit of CPU times in /proc/PID/stat: USER_HZ, which Linux
-// fixes at 100 for programs.
-const clockTick = 10 * time.Millisecond
-
-// cpu is the processor time that a process has used, all its threads together.
-func cpu(pid int) (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The command name, in parentheses, may hold anything. utime and stime are
-	// fields 14 and 15, so 12 and 13 of those behind it.
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	var ticks int64
-	for _, field := range fields[11:13] {
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read the times of process %d: %w", pid, err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * clockTick, nil
-}
-
-// memory is what a process has in memory, in MB, and how much of it no other
-// process maps. The programs are static: one that runs alone has all of the
-// first to itself, five agents on one machine share their program.
-func memory(pid int) (resident, private float64, err error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) != 3 {
-			continue
-		}
-		kilobytes, err := strconv.ParseFloat(fields[1], 64)
-		switch {
-		case err != nil:
-			return 0, 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
-		case fields[0] == "Rss:":
-			resident = kilobytes / 1024
-		case strings.HasPrefix(fields[0], "Private_"):
-			private += kilobytes / 1024
-		}
-	}
-	return resident, private, nil
-}
 
 // usage is processor time by who used it.
 type usage struct{ hub, agents, members, bench time.Duration }
@@ -97,7 +39,7 @@ func (b *bed) idleUsage() usage {
 func (b *bed) used() usage {
 	b.t.Helper()
 	of := func(pid int) time.Duration {
-		d, err := cpu(pid)
+		d, err := bench.CPU(pid)
 		b.must(err)
 		return d
 	}
@@ -109,21 +51,4 @@ func (b *bed) used() usage {
 		}
 	}
 	return u
-}
-
-func thisMachine() bench.Machine {
-	m := bench.Machine{Cores: runtime.NumCPU(), Go: runtime.Version()}
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		m.MemoryMB = int64(info.Totalram) * int64(info.Unit) / (1 << 20)
-	}
-	if data, err := os.ReadFile(filepath.Join("/proc", "cpuinfo")); err == nil {
-		for line := range strings.Lines(string(data)) {
-			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-				m.CPU = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	return m
 }

@@ -21,8 +21,8 @@ func newSimulate(o *options) *cobra.Command {
 		Short: "Run a hub with thousands of agents over members in memory, and measure it",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if s.Agents < 1 || s.Fanout < 1 || s.Apps < 1 {
-				return usagef("--agents, --apps and --fanout are at least 1")
+			if s.Agents < 1 || s.Fanout < 1 || s.Apps < 1 || s.InFlight < 1 || s.Changes < 1 {
+				return usagef("--agents, --apps, --fanout, --in-flight and --changes are at least 1")
 			}
 			self, err := os.Executable()
 			if err != nil {
@@ -48,7 +48,9 @@ func newSimulate(o *options) *cobra.Command {
 	f.IntVar(&s.Agents, "agents", 100, "how many clusters")
 	f.IntVar(&s.Apps, "apps", 100, "how many applications")
 	f.IntVar(&s.Fanout, "fanout", 10, "on how many clusters each application is placed")
+	f.IntVar(&s.InFlight, "in-flight", 8, "how many applications may be created and not yet ready at a time")
 	f.IntVar(&s.Changes, "changes", 20, "how many times one application is changed")
+	f.BoolVar(&s.Light, "light", false, "agents that are linked and nothing else, to see many of them idle; no application is made")
 	f.IntVar(&s.Nodes, "nodes", 3, "nodes of each cluster")
 	f.StringVar(&s.Profiles, "profile", "", "folder for the hub's CPU and heap profiles of each phase")
 	f.DurationVar(&s.Idle, "idle", 20*time.Second, "how long nothing is done, to see what that costs")

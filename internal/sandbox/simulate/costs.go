@@ -1,23 +1,26 @@
 package simulate
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/internal/bench"
 )
 
 // costs is what has been spent until now.
 type costs struct {
 	pid      int
 	hub, rig time.Duration
-	memory   float64
+	memory   bench.Memory
 	revision int64
 	applies  int
 }
@@ -25,13 +28,13 @@ type costs struct {
 func (r *rig) costs(ctx context.Context) (costs, error) {
 	c := costs{pid: r.hub.PID()}
 	var err error
-	if c.hub, err = processorTime(c.pid); err != nil {
+	if c.hub, err = bench.CPU(c.pid); err != nil {
 		return c, err
 	}
-	if c.rig, err = processorTime(os.Getpid()); err != nil {
+	if c.rig, err = bench.CPU(os.Getpid()); err != nil {
 		return c, err
 	}
-	if c.memory, err = privateMemory(c.pid); err != nil {
+	if c.memory, err = bench.MemoryOf(c.pid); err != nil {
 		return c, err
 	}
 	// The revision of the store is the version of any fresh list.
@@ -43,47 +46,55 @@ func (r *rig) costs(ctx context.Context) (costs, error) {
 		return c, fmt.Errorf("read the hub's revision: %w", err)
 	}
 	for _, m := range r.members {
-		if m != nil {
+		if m.api != nil {
 			c.applies += m.api.Requests()["apply"]
 		}
 	}
 	return c, nil
 }
 
-// processorTime is what a process has used, from /proc/PID/stat, whose unit,
-// USER_HZ, is 100 a second on Linux.
-func processorTime(pid int) (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("read processor time: %w", err)
-	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	var ticks int64
-	for _, f := range fields[11:13] { // utime, stime
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read processor time of %d: %w", pid, err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+// Store is what the hub keeps on disk, in MB.
+type Store struct {
+	// Database is etcd's, Log its write-ahead log, which is preallocated.
+	Database float64 `json:"database"`
+	Log      float64 `json:"log"`
+	// Content is what was uploaded, Other keys and the like.
+	Content float64 `json:"content"`
+	Other   float64 `json:"other"`
 }
 
-// privateMemory is what no other process maps, in MB.
-func privateMemory(pid int) (float64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, fmt.Errorf("read memory: %w", err)
-	}
-	var kilobytes float64
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) == 3 && strings.HasPrefix(f[0], "Private_") {
-			n, err := strconv.ParseFloat(f[1], 64)
-			if err != nil {
-				return 0, fmt.Errorf("read memory of %d: %w", pid, err)
-			}
-			kilobytes += n
+// Total is all of it.
+func (s Store) Total() float64 { return s.Database + s.Log + s.Content + s.Other }
+
+// stored looks through the hub's data directory.
+func stored(dir string) (Store, error) {
+	var s Store
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
 		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		relative, _ := filepath.Rel(dir, path) // it lies below dir
+		*s.part(relative) += float64(info.Size()) / (1 << 20)
+		return nil
+	})
+	if err != nil {
+		return Store{}, fmt.Errorf("measure the hub's store: %w", err)
 	}
-	return kilobytes / 1024, nil
+	return s, nil
+}
+
+func (s *Store) part(path string) *float64 {
+	switch {
+	case strings.Contains(path, "/wal/"):
+		return &s.Log
+	case strings.HasPrefix(path, "etcd"):
+		return &s.Database
+	case strings.HasPrefix(path, "content"):
+		return &s.Content
+	}
+	return &s.Other
 }

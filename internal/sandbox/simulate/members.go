@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,23 +27,36 @@ const slotLabel = "simulate.atoll.dev/slot"
 // member is one simulated cluster with its agent.
 type member struct {
 	name   string
-	api    *standin.Member
+	api    *standin.Member // nil where the agent is light
 	ticket join.Ticket
 }
 
-// register makes the clusters at the hub, in slots, and their members.
+func (m *member) close() {
+	if m != nil && m.api != nil {
+		m.api.Close()
+	}
+}
+
+// register makes the project, the clusters in their slots, and the members.
 func (r *rig) register(ctx context.Context) error {
-	r.members = make([]*member, r.Agents)
+	if err := r.project(ctx); err != nil {
+		return err
+	}
+	members := make([]*member, r.Agents)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
-	for i := range r.members {
+	for i := range members {
 		group.Go(func() error {
 			m, err := r.registerOne(ctx, i)
-			r.members[i] = m
+			members[i] = m
 			return err
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	r.members = members
+	return nil
 }
 
 func (r *rig) registerOne(ctx context.Context, i int) (*member, error) {
@@ -58,29 +70,45 @@ func (r *rig) registerOne(ctx context.Context, i int) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("let %s join: %w", name, err)
 	}
-	return &member{
-		name: name,
-		api: standin.New(standin.Options{
+	m := &member{name: name, ticket: join.Ticket{Cluster: name, Token: t.Token, Address: t.Address, Roots: t.Roots}}
+	if !r.Light {
+		m.api = standin.New(standin.Options{
 			Name: name, UID: types.UID("uid-of-" + name), Version: "v1.36.3", Nodes: r.Nodes,
 			Wrote: func(gvr schema.GroupVersionResource, u *unstructured.Unstructured) { r.wrote(i, gvr, u) },
-		}),
-		ticket: join.Ticket{Cluster: name, Token: t.Token, Address: t.Address, Roots: t.Roots},
-	}, nil
+		})
+	}
+	return m, nil
 }
 
-// run starts every agent, and returns at once; they end with ctx.
-func (r *rig) run(ctx context.Context) *sync.WaitGroup {
-	var wg sync.WaitGroup
+// join starts every agent, which end with agents, and waits until all are
+// connected. Light ones come a few at a time: how a crowd joins is measured
+// with real ones.
+func (r *rig) join(ctx, agents context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	crowd := make(chan struct{}, lightAtOnce)
 	for _, m := range r.members {
-		wg.Go(func() {
-			err := agent.Run(ctx, agent.Options{
-				Config: m.api.Config(), Bootstrap: m.ticket, Version: r.Version,
-				Log: r.Log.With(slog.String("cluster", m.name)),
-			})
-			if err != nil && !errors.Is(err, context.Canceled) {
+		run := r.runAgent
+		if r.Light {
+			select {
+			case crowd <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			run = func(ctx context.Context, m *member) error { return r.runLight(ctx, m, func() { <-crowd }) }
+		}
+		r.agents.Go(func() {
+			if err := run(agents, m); err != nil && !errors.Is(err, context.Canceled) {
 				r.Log.Error("an agent ended", "cluster", m.name, "err", err)
 			}
 		})
 	}
-	return &wg
+	return r.allConnected(ctx)
+}
+
+func (r *rig) runAgent(ctx context.Context, m *member) error {
+	return agent.Run(ctx, agent.Options{
+		Config: m.api.Config(), Bootstrap: m.ticket, Version: r.Version,
+		Log: r.Log.With(slog.String("cluster", m.name)),
+	})
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -86,7 +84,7 @@ func (r *rig) project(ctx context.Context) error {
 	if err := r.hub.Client.Create(ctx, p); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("make the project: %w", err)
 	}
-	return r.until(ctx, "the project is ready", func() (bool, error) {
+	return r.until(ctx, "the project is ready", everyOverview, func() (bool, error) {
 		err := r.hub.Client.Get(ctx, client.ObjectKeyFromObject(p), p)
 		return len(p.Status.Conditions) > 0, err
 	})
@@ -95,7 +93,13 @@ func (r *rig) project(ctx context.Context) error {
 // patience bounds every wait for the fleet.
 const patience = 10 * time.Minute
 
-func (r *rig) until(ctx context.Context, what string, done func() (bool, error)) error {
+// Every look costs the hub something; these say how often the rig looks.
+const (
+	everyOverview = 250 * time.Millisecond
+	everyList     = time.Second
+)
+
+func (r *rig) until(ctx context.Context, what string, every time.Duration, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
@@ -103,14 +107,14 @@ func (r *rig) until(ctx context.Context, what string, done func() (bool, error))
 		if ok {
 			return nil
 		}
-		if stopped := sleep(ctx, 50*time.Millisecond); stopped != nil {
+		if stopped := sleep(ctx, every); stopped != nil {
 			return fmt.Errorf("%s: never within %s; last: %w", what, patience, err)
 		}
 	}
 }
 
 func (r *rig) allConnected(ctx context.Context) error {
-	return r.until(ctx, "all agents are connected", func() (bool, error) {
+	return r.until(ctx, "all agents are connected", everyOverview, func() (bool, error) {
 		o, err := r.hub.Fleet.Overview(ctx)
 		if err != nil {
 			return false, err
@@ -134,88 +138,18 @@ func (r *rig) slotMembers(slot int) []int {
 	return out
 }
 
-// create makes all applications, and waits until every member has its own and
-// the hub has heard so. Each is from the creation to the choice of clusters.
-func (r *rig) create(ctx context.Context) (*bench.Distribution, error) {
-	w, err := r.hub.Client.Watch(ctx, &v1alpha1.ApplicationList{}, client.InNamespace(projectName))
-	if err != nil {
-		return nil, fmt.Errorf("watch the applications: %w", err)
-	}
-	defer w.Stop()
-	var mu sync.Mutex
-	made, placed := map[string]time.Time{}, map[string]time.Duration{}
-	ready := map[string]bool{}
-	all := make(chan struct{})
-	total := r.Apps + 1
-	go func() {
-		for e := range w.ResultChan() {
-			app, ok := e.Object.(*v1alpha1.Application)
-			if !ok {
-				continue
-			}
-			mu.Lock()
-			if _, done := placed[app.Name]; !done && len(app.Status.Clusters) > 0 {
-				placed[app.Name] = time.Since(made[app.Name])
-			}
-			for _, c := range app.Status.Conditions {
-				if c.Type == v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue && !ready[app.Name] {
-					if ready[app.Name] = true; len(ready) == total {
-						close(all)
-					}
-				}
-			}
-			mu.Unlock()
-		}
-	}()
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for i := range total {
-		group.Go(func() error {
-			name, selector := appName(i), fmt.Sprintf("%s=%d", slotLabel, i%r.slots())
-			if i == r.Apps {
-				name, selector = everywhere, slotLabel
-			}
-			mu.Lock()
-			made[name] = time.Now()
-			mu.Unlock()
-			if err := r.hub.Client.Create(gctx, r.application(name, selector, 0)); err != nil {
-				return fmt.Errorf("create %s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	select {
-	case <-all:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(patience):
-		return nil, fmt.Errorf("%d of %d applications are ready after %s", len(ready), total, patience)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	var sample []time.Duration
-	for _, d := range placed {
-		sample = append(sample, d)
-	}
-	d := bench.Distributed(sample)
-	return &d, nil
-}
-
 func (r *rig) changeAll(ctx context.Context) (*bench.Distribution, error) {
 	members := make([]int, r.Agents)
 	for i := range members {
 		members[i] = i
 	}
-	return r.change(ctx, everywhere, members)
+	return r.change(ctx, everywhere, r.ChangesAll, members)
 }
 
 // change changes one application again and again, each time when the last of
 // its members has the change. Each is from the change at the hub to the object
 // in the last member.
-func (r *rig) change(ctx context.Context, name string, members []int) (*bench.Distribution, error) {
+func (r *rig) change(ctx context.Context, name string, times int, members []int) (*bench.Distribution, error) {
 	place := map[int]int{}
 	for at, i := range members {
 		place[i] = at
@@ -225,7 +159,7 @@ func (r *rig) change(ctx context.Context, name string, members []int) (*bench.Di
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	var sample []time.Duration
-	for n := range r.Changes {
+	for n := range times {
 		version := n + 1
 		one := bench.NewArrivals(1, len(members))
 		r.watch(name, func(member int, v string) {
@@ -250,20 +184,33 @@ func (r *rig) change(ctx context.Context, name string, members []int) (*bench.Di
 	}
 	r.watch(name, nil)
 	d := bench.Distributed(sample)
-	return &d, r.settled(ctx)
+	return &d, r.until(ctx, name+" is in sync and healthy", everyOverview, func() (bool, error) {
+		if err := r.hub.Client.Get(ctx, client.ObjectKeyFromObject(app), app); err != nil {
+			return false, err
+		}
+		return settled(app)
+	})
 }
 
-// settled waits until the hub says that everything is well.
-func (r *rig) settled(ctx context.Context) error {
-	return r.until(ctx, "all is in sync and healthy", func() (bool, error) {
+// settled is whether the hub says that everything is well, and an error that
+// tells what it says else.
+func settled(app *v1alpha1.Application) (bool, error) {
+	n := app.Status.Counts
+	if app.Status.ObservedGeneration != app.Generation || n.Placed == 0 || n.InSync != n.Placed || n.Healthy != n.Placed {
+		return false, fmt.Errorf("%s: generation %d of %d, %+v", app.Name, app.Status.ObservedGeneration, app.Generation, n)
+	}
+	return true, nil
+}
+
+func (r *rig) allSettled(ctx context.Context) error {
+	return r.until(ctx, "all is in sync and healthy", everyList, func() (bool, error) {
 		var apps v1alpha1.ApplicationList
 		if err := r.hub.Client.List(ctx, &apps, client.InNamespace(projectName)); err != nil {
 			return false, err
 		}
-		for _, app := range apps.Items {
-			n := app.Status.Counts
-			if app.Status.ObservedGeneration != app.Generation || n.Placed == 0 || n.InSync != n.Placed || n.Healthy != n.Placed {
-				return false, fmt.Errorf("%s: generation %d of %d, %+v", app.Name, app.Status.ObservedGeneration, app.Generation, n)
+		for i := range apps.Items {
+			if ok, err := settled(&apps.Items[i]); !ok {
+				return false, err
 			}
 		}
 		return true, nil
@@ -271,13 +218,13 @@ func (r *rig) settled(ctx context.Context) error {
 }
 
 // restart kills the hub, starts it, and waits until all is as it was.
-func (r *rig) restart(ctx context.Context) (*bench.Distribution, error) {
+func (r *rig) restart(ctx context.Context) error {
 	r.hub.Kill()
 	if err := r.hub.Start(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.allConnected(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return nil, r.settled(ctx)
+	return r.allSettled(ctx)
 }
