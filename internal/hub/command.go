@@ -87,7 +87,7 @@ registry without TLS.`,
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
 	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
-	cmd.AddCommand(keysCommand(), backupCommand(), restoreCommand())
+	cmd.AddCommand(keysCommand(), rotateRootCommand(), backupCommand(), restoreCommand())
 	return cmd
 }
 

@@ -23,17 +23,20 @@ const forwardedBy = "Atoll-Forwarded-By"
 // believes the name because it comes with the certificate of a hub.
 type forwarder struct {
 	self, leader string
+	// over ends when another leads: what a frozen leader was asked is not answered.
+	over context.Context
 	// where reads the address that the leader recorded.
 	where     func(context.Context) (whereabouts, error)
 	transport http.RoundTripper
 }
 
-// forwarderTo passes calls on to a leader, by its name.
-func (s *start) forwarderTo(leader string) *forwarder {
-	return &forwarder{
-		self: s.self.Name, leader: leader, transport: s.peers,
+// standBy passes calls on to a leader, by its name.
+func (s *start) standBy(leader string) {
+	over, end := context.WithCancel(context.Background())
+	s.late.standBy(&forwarder{
+		self: s.self.Name, leader: leader, over: over, transport: s.peers,
 		where: func(ctx context.Context) (whereabouts, error) { return theLeader(ctx, s.live, s.Namespace, leader) },
-	}
+	}, end)
 }
 
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +49,10 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the request carries no user", http.StatusInternalServerError)
 		return
 	}
-	at, err := f.where(r.Context())
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(f.over, cancel)()
+	at, err := f.where(ctx)
 	if err != nil {
 		unavailable(w, err.Error())
 		return
@@ -60,7 +66,7 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			unavailable(w, fmt.Sprintf("this hub stands by, and %s, which leads, does not answer at %s: %v; if it is gone, another leads soon", f.leader, at.Address, err))
 		},
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
 func (f *forwarder) rewrite(p *httputil.ProxyRequest, address string, who user.Info) {

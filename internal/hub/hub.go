@@ -203,7 +203,7 @@ func (s *start) whenLeading(ctx context.Context) error {
 	s.peers = s.api.PeerTransport()
 	c := newCandidate(s.kube.Load(), s.Namespace, identity, s.Content != "", func(leader string) {
 		s.Log.Info("standing by", "leader", leader)
-		s.late.standBy(s.forwarderTo(leader))
+		s.standBy(leader)
 	})
 	if err := c.check(ctx, s.live); err != nil {
 		return err
@@ -230,6 +230,10 @@ func (s *start) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.late.lead(nil)
+	// While this hub stood by, the root may have been rotated.
+	if _, err := s.keys.ca.Refresh(); err != nil {
+		return err
+	}
 	stamp, err := takeTerm(ctx, s.live, s.Namespace, s.self)
 	if err != nil {
 		return err
@@ -278,10 +282,12 @@ func (s *start) serve(ctx context.Context) error {
 	run("Kubernetes' controllers", func(ctx context.Context) error { return s.api.RunControllers(ctx, s.cfg) })
 	run("controllers", mgr.Start)
 	run("agents' port", listener.Serve)
+	run("agents' root", h.followRoot)
 	run("direct clusters", h.direct.run)
 	run("status pulse", func(ctx context.Context) error { h.statusPulse.run(ctx); return nil })
 	run("cluster pulse", func(ctx context.Context) error { h.clusterPulse.run(ctx); return nil })
 	run("sweep", h.keepSwept)
+	run("rollout pulse", func(ctx context.Context) error { h.rolloutPulse.run(ctx); return nil })
 	run("intent pulse", func(ctx context.Context) error { h.intentPulse.run(ctx); return nil })
 	if err := h.begin(ctx); err != nil {
 		cancel(err)
@@ -324,15 +330,19 @@ type lateHandler struct {
 	h     atomic.Pointer[http.Handler]
 	mu    sync.Mutex
 	leads bool
+	end   func() // of what answers for a hub that stands by; nil without
 }
 
-// standBy has h answer, unless the hub leads by now.
-func (l *lateHandler) standBy(h http.Handler) {
+// standBy has h answer until end is called, unless the hub leads by now.
+func (l *lateHandler) standBy(h http.Handler, end func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.leads {
-		l.h.Store(&h)
+	if l.leads {
+		end()
+		return
 	}
+	l.h.Store(&h)
+	l.replace(end)
 }
 
 // lead has h answer; nil while a hub that leads is not ready yet.
@@ -342,9 +352,18 @@ func (l *lateHandler) lead(h http.Handler) {
 	l.leads = true
 	if h == nil {
 		l.h.Store(nil)
-		return
+	} else {
+		l.h.Store(&h)
 	}
-	l.h.Store(&h)
+	l.replace(nil)
+}
+
+// replace ends what answered before; mu is held.
+func (l *lateHandler) replace(end func()) {
+	if l.end != nil {
+		l.end()
+	}
+	l.end = end
 }
 
 func (l *lateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -84,14 +84,14 @@ func (h *Hub) StandBy() {
 	h.t.Helper()
 	before := h.lastWords(math.MaxInt)
 	h.must(h.start())
-	Eventually(h.t, "the hub stands by", func(context.Context) error {
+	Eventually(h.t, "the hub stands by", func(ctx context.Context) error {
 		if !h.alive() {
 			h.t.Fatalf("the hub ended:\n%s", h.lastWords(20))
 		}
 		if !strings.Contains(strings.TrimPrefix(h.lastWords(math.MaxInt), before), "standing by") {
 			return errors.New("it does not say so")
 		}
-		return nil
+		return h.answers(ctx) // with what the leader says
 	})
 }
 

@@ -117,6 +117,45 @@ func (ca *CA) Rotate() error {
 	return nil
 }
 
+// Refresh takes up what another process rotated, and says whether there was
+// any. What is kept must go on from what this authority was: agents follow no
+// other, and none back.
+func (ca *CA) Refresh() (bool, error) {
+	kept := &CA{path: ca.path, now: ca.now}
+	found, err := kept.load()
+	if err == nil && !found {
+		err = fmt.Errorf("%s is gone", ca.path)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read agents' authority again: %w", err)
+	}
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	switch {
+	case kept.announcements[0].Root != ca.announcements[0].Root:
+		return false, fmt.Errorf("%s is another authority's: put back the one that this hub had", ca.path)
+	case kept.sequence < ca.sequence:
+		return false, fmt.Errorf("%s is older than what this hub has announced: put back the newer one", ca.path)
+	case kept.sequence == ca.sequence:
+		return false, nil
+	}
+	ca.restore(*kept.snapshot())
+	return true, nil
+}
+
+// Succession says who signs now, who will next, and until when certificates of
+// former roots open links; zero when there are none.
+func (ca *CA) Succession() (current, next string, formerUntil time.Time) {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	for _, r := range ca.retired {
+		if r.until.After(formerUntil) {
+			formerUntil = r.until
+		}
+	}
+	return ca.current.cert.Subject.CommonName, ca.next.cert.Subject.CommonName, formerUntil
+}
+
 type caSnapshot struct {
 	sequence      uint64
 	current, next *authority

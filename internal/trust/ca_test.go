@@ -289,3 +289,50 @@ func breakSignature(t *testing.T, text string) string {
 	raw[len(raw)-1] ^= 1
 	return encodeCertificate(raw)
 }
+
+func TestARotationByAnotherProcessIsTakenUpAndNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	running := openCA(t, dir, time.Now)
+	gateway, err := running.Gateway([]string{"hub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := running.Roots()
+	old, err := os.ReadFile(caPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took, err := running.Refresh(); took || err != nil {
+		t.Errorf("with nothing rotated: %v, %v", took, err)
+	}
+	rotate(t, openCA(t, dir, time.Now))
+	if took, err := running.Refresh(); !took || err != nil {
+		t.Fatalf("after a rotation: %v, %v", took, err)
+	}
+	after := running.Roots()
+	if after.Current != before.Next {
+		t.Error("the announced root does not sign")
+	}
+	for which, roots := range map[string]Roots{"before": before, "after": after} {
+		if err := handshake(gateway, roots, "hub", time.Now()); err != nil {
+			t.Errorf("an agent that pins the roots of %s: %v", which, err)
+		}
+	}
+	foreign := t.TempDir()
+	openCA(t, foreign, time.Now)
+	other, err := os.ReadFile(caPath(foreign))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for says, data := range map[string][]byte{"older than": old, "another authority": other, "read agents' authority again": nil} {
+		if err := os.WriteFile(caPath(dir), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if took, err := running.Refresh(); took || err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, %v", says, took, err)
+		}
+	}
+	if got := running.Roots(); got.Sequence != after.Sequence || got.Current != after.Current {
+		t.Error("the roots changed with a file that is refused")
+	}
+}

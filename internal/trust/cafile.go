@@ -57,6 +57,9 @@ func (ca *CA) load() (bool, error) {
 		}
 		ca.retired = append(ca.retired, retiredRoot{cert: cert, until: r.Until})
 	}
+	if len(f.Announcements) == 0 {
+		return false, fmt.Errorf("read %s: it announces no root", ca.path)
+	}
 	ca.sequence, ca.announcements = f.Sequence, f.Announcements
 	return true, nil
 }

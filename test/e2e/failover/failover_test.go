@@ -5,10 +5,13 @@ package failover_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/internal/testfleet"
@@ -33,6 +36,9 @@ func TestAgentsObeyTheHubThatLeadsAndNoOther(t *testing.T) {
 	term := first.Leads(0)
 	tell(first, "the first")
 	second := f.StandBy()
+	if second.Kubeconfig() != first.Kubeconfig() { // one of a Kubernetes cluster leads to the leader alone
+		reachesThrough(t, f, second)
+	}
 
 	killed := time.Now()
 	first.Kill()
@@ -64,3 +70,44 @@ func says(ctx context.Context, m *testfleet.Member, word string) error {
 	}
 	return err
 }
+
+// reachesThrough asks a standby for what only the leader has: the fleet, uploads,
+// and streams to a pod, under the caller's own name.
+func reachesThrough(t *testing.T, f *testfleet.Fleet, standby *testfleet.Hub) {
+	t.Helper()
+	first := f.Hub
+	f.Hub = standby
+	defer func() { f.Hub = first }()
+	f.Deploy("told", "web", pod, "--cluster", "a").Settles(1)
+	if status := standby.MustCLI("status"); !strings.Contains(status, "1 of 1 connected") {
+		t.Errorf("status by a standby:\n%s", status)
+	}
+	err := f.Member("a").Client().Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "told", Name: "people"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "atoll:atoll-admin"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubectl := func(args ...string) testfleet.Result {
+		return standby.CLI(append([]string{"kubectl", "-C", "a", "--", "-n", "told"}, args...)...)
+	}
+	if r := kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=2m"); r.Code != 0 {
+		t.Fatalf("wait for the pod: %s", r)
+	}
+	if r := kubectl("exec", "web", "--", "echo", "by the standby"); r.Code != 0 || !strings.Contains(r.Stdout, "by the standby") {
+		t.Errorf("exec by a standby: %s", r)
+	}
+	if r := kubectl("exec", "web", "--", "false"); r.Code != 1 {
+		t.Errorf("the exit code of a command is lost: %s", r)
+	}
+	if r := kubectl("logs", "web"); r.Code != 0 {
+		t.Errorf("logs by a standby: %s", r)
+	}
+	if r := kubectl("get", "nodes"); r.Code == 0 || !strings.Contains(r.Stderr, `"atoll:atoll-admin"`) {
+		t.Errorf("what the caller may not do in the member: %s", r)
+	}
+}
+
+const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},"spec":{"containers":[{"name":"main","image":"web:1","ports":[{"containerPort":8080}]}]}}`
