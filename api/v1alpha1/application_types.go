@@ -38,6 +38,9 @@ type ApplicationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$')",message="must be a namespace: lower-case letters, digits and '-', with a letter or digit at both ends"
 	// +kubebuilder:validation:XValidation:rule="self != 'atoll-system'",message="atoll-system belongs to the agent; nothing is delivered there"
 	Namespace string `json:"namespace,omitempty"`
+	// Rollout says how a change travels over the clusters; absent means that all
+	// are told at once.
+	Rollout *Rollout `json:"rollout,omitempty"`
 	// Drift says what happens when someone else changes a delivered field.
 	Drift Drift `json:"drift,omitempty"`
 	// OnDelete says what happens to the objects when the application is
@@ -181,6 +184,8 @@ type ApplicationStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// Revision is the name of the Revision being delivered.
 	Revision string `json:"revision,omitempty"`
+	// Rollout is the name of the RolloutRun by which it travels, if it does.
+	Rollout string `json:"rollout,omitempty"`
 	// Source is what was fetched for spec.source.git.
 	Source *FetchedSource `json:"source,omitempty"`
 	Counts Counts         `json:"counts,omitempty"`

@@ -27,6 +27,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&Placement{}, &PlacementList{},
 		&Application{}, &ApplicationList{},
 		&Revision{}, &RevisionList{},
+		&RolloutRun{}, &RolloutRunList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -17,6 +17,9 @@ const (
 	// ConditionSynced is True when every placed cluster reports InSync for the
 	// present revision.
 	ConditionSynced = "Synced"
+	// ConditionRolledOut is False while a RolloutRun is under way, waits, was halted
+	// or taken back, with the reason.
+	ConditionRolledOut = "RolledOut"
 	// ConditionHealthy is True when every placed cluster reports Healthy for
 	// the present revision; silence is never health.
 	ConditionHealthy = "Healthy"
@@ -24,7 +27,7 @@ const (
 
 // Labels and annotations. Each is documented in docs/REFERENCE.md.
 const (
-	// LabelApplication names the owning Application on a Revision.
+	// LabelApplication names the owning Application on a Revision or RolloutRun.
 	LabelApplication = "atoll.dev/application"
 	// AnnotationPauseUntil on an object or namespace of a member holds drift
 	// correction there until the RFC 3339 time, at most 24 h ahead.

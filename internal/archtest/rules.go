@@ -7,7 +7,7 @@ const module = "atoll.dev/atoll/"
 // arguments, what they conclude goes out as values.
 var deciding = []string{
 	"api/v1alpha1", "internal/assign", "internal/content", "internal/desired", "internal/drift", "internal/explain",
-	"internal/health", "internal/observed", "internal/placement", "internal/policy", "internal/refusal", "internal/report", "internal/upgrade",
+	"internal/health", "internal/observed", "internal/placement", "internal/policy", "internal/refusal", "internal/report", "internal/rollout", "internal/upgrade",
 	"internal/validate", "internal/wire",
 }
 
@@ -81,8 +81,18 @@ var arrows = []arrow{
 	},
 	{
 		from: []string{"cmd/atoll", "cmd/atoll-agent"}, deep: true,
-		not: []string{"./internal/release", "./internal/imagebuild", "./internal/testfleet", "helm.sh/helm/...", "github.com/google/go-containerregistry/...", "github.com/CycloneDX/cyclonedx-go"},
-		why: "what packages a release is no part of it: the programs carry no charts, images or bills of materials",
+		not: []string{"./internal/release", "./internal/imagebuild", "./internal/testfleet", "helm.sh/helm/v4/pkg/action", "helm.sh/helm/v4/pkg/pusher", "github.com/google/go-containerregistry/...", "github.com/CycloneDX/cyclonedx-go"},
+		why: "what packages a release is no part of it: the programs build and push no charts, images or bills of materials",
+	},
+	{
+		from: []string{"*"}, not: []string{"helm.sh/helm/...", "sigs.k8s.io/kustomize/api/..."},
+		but: []string{"internal/render/helm", "internal/render/kustomize", "internal/release"},
+		why: "templates of others are rendered in one place, which knows what they may reach",
+	},
+	{
+		from: []string{"cmd/atoll-agent", "internal/cli"}, deep: true,
+		not: []string{"helm.sh/helm/..."},
+		why: "the hub renders, and members get objects",
 	},
 	{
 		from: []string{"cmd/atoll-agent"}, deep: true,

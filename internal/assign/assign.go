@@ -5,6 +5,7 @@
 package assign
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/rollout"
 )
 
 // State is everything a Plan is made from.
@@ -30,9 +32,12 @@ type State struct {
 	Content desired.Digest
 	// ContentErr says why the present source was not admitted.
 	ContentErr error
-	// Check returns what the project forbids in the content with these
-	// bindings. It must always answer the same.
-	Check func(bindings map[string]string) []report.Problem
+	// Version is what a cluster is to run while a rollout is under way, nil for
+	// what it has. Without a rollout it is nil, and Content goes to all.
+	Version func(cluster string) *v1alpha1.Version
+	// Check returns what the project forbids of an entry. It must always answer
+	// the same.
+	Check func(e desired.Entry) []report.Problem
 	// Released reports whether a cluster confirmed that it let go.
 	Released func(cluster string, entry desired.Entry) bool
 }
@@ -129,6 +134,10 @@ func (p *Plan) enter(s State) {
 	p.Accepted = Condition{True: true, Reason: "Accepted", Message: "the source is admitted"}
 	if s.ContentErr != nil {
 		p.Accepted = Condition{Reason: "SourceRefused", Message: s.ContentErr.Error()}
+		var why interface{ Reason() string }
+		if errors.As(s.ContentErr, &why) {
+			p.Accepted.Reason = why.Reason()
+		}
 		if s.Content != "" {
 			p.Accepted.Message += "; the last admitted revision stays"
 		}
@@ -137,12 +146,13 @@ func (p *Plan) enter(s State) {
 	var refused []report.Problem
 	var refusedOn []string
 	for _, name := range p.Decision.Chosen {
-		if s.Content == "" {
+		app, content := s.version(name)
+		if content == "" {
 			p.hold(s.App, name)
 			continue
 		}
-		e := desired.Build(s.App, s.Project, byName[name], s.Content)
-		if problems := s.Check(e.Bindings); len(problems) > 0 {
+		e := desired.Build(app, s.Project, byName[name], content)
+		if problems := s.Check(e); len(problems) > 0 {
 			refused, refusedOn = problems, append(refusedOn, name)
 			p.hold(s.App, name)
 			continue
@@ -152,6 +162,19 @@ func (p *Plan) enter(s State) {
 	if len(refused) > 0 {
 		p.Accepted = Condition{Reason: "PolicyRefused", Message: refusal(s.Project.Name, refused, refusedOn)}
 	}
+}
+
+// version is the application as a cluster is to run it, and its content; empty
+// when that is not known or its turn is yet to come.
+func (s State) version(cluster string) (*v1alpha1.Application, desired.Digest) {
+	if s.Version == nil {
+		return s.App, s.Content
+	}
+	v := s.Version(cluster)
+	if v == nil {
+		return s.App, ""
+	}
+	return rollout.With(s.App, *v), desired.Digest(v.Digest)
 }
 
 // hold lets a cluster go on with what ran before a refused change.

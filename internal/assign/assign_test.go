@@ -47,9 +47,9 @@ func all(kind string, clusters ...string) map[string]string {
 }
 
 func TestWhatEachClusterIsAsked(t *testing.T) {
-	refuseOn := func(cluster string) func(map[string]string) []report.Problem {
-		return func(b map[string]string) []report.Problem {
-			if b == nil || b["cluster.name"] == cluster {
+	refuseOn := func(cluster string) func(desired.Entry) []report.Problem {
+		return func(e desired.Entry) []report.Problem {
+			if e.Bindings == nil || e.Bindings["cluster.name"] == cluster {
 				return []report.Problem{{Object: report.ObjectRef{Kind: "ClusterRole", Name: "x"}, Message: "no"}}
 			}
 			return nil
@@ -134,7 +134,7 @@ func TestWhatEachClusterIsAsked(t *testing.T) {
 
 func TestAPolicyRefusalNamesTheObjectAndTheClusters(t *testing.T) {
 	s := stateOf(t, v1alpha1.Orphan, fleetWithout())
-	s.Check = func(map[string]string) []report.Problem {
+	s.Check = func(desired.Entry) []report.Problem {
 		return []report.Problem{{Object: report.ObjectRef{Kind: "ClusterRole", Name: "root"}, Message: "cluster-scoped"}, {}}
 	}
 	got := assign.Make(s).Accepted.Message
@@ -172,7 +172,7 @@ func TestNoFailureDropsACluster(t *testing.T) {
 			s.Content, s.ContentErr = "", errors.New("refused")
 		}
 		if rapid.Bool().Draw(rt, "forbidden") {
-			s.Check = func(map[string]string) []report.Problem { return []report.Problem{{Message: "no"}} }
+			s.Check = func(desired.Entry) []report.Problem { return []report.Problem{{Message: "no"}} }
 		}
 		p := assign.Make(s)
 		for _, c := range slices.Concat(s.App.Status.Clusters, s.App.Status.Withdrawing) {

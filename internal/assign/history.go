@@ -7,21 +7,30 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/rollout"
 )
 
 // History is how many Revisions of an application are kept beside the one that
 // is delivered.
 const History = 20
 
-// Outdated are the Revisions that no history keeps. A Revision whose
-// application is gone is its owner's garbage, not ours.
-func Outdated(apps []v1alpha1.Application, revisions []v1alpha1.Revision) map[types.NamespacedName]bool {
+// Outdated are the Revisions that no history keeps and no recorded rollout
+// brings or goes back to. A Revision whose application is gone is its owner's
+// garbage, not ours.
+func Outdated(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs []v1alpha1.RolloutRun) map[types.NamespacedName]bool {
 	delivered := map[types.NamespacedName]bool{}
 	known := map[types.NamespacedName]bool{}
 	for i := range apps {
 		app := &apps[i]
 		known[types.NamespacedName{Namespace: app.Namespace, Name: app.Name}] = true
 		delivered[types.NamespacedName{Namespace: app.Namespace, Name: app.Status.Revision}] = true
+	}
+	for i := range runs {
+		plan := &runs[i].Spec.Plan
+		for _, v := range rollout.Versions(plan) {
+			delivered[types.NamespacedName{Namespace: runs[i].Namespace, Name: desired.RevisionName(plan.Application, desired.Digest(v.Digest))}] = true
+		}
 	}
 	byApp := map[types.NamespacedName][]*v1alpha1.Revision{}
 	for i := range revisions {

@@ -10,6 +10,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/desired"
 )
 
 func TestTheDeliveredRevisionAndTheNewestOnesAreKept(t *testing.T) {
@@ -25,7 +26,14 @@ func TestTheDeliveredRevisionAndTheNewestOnesAreKept(t *testing.T) {
 	stray := v1alpha1.Revision{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "gone-1"}}
 	stray.Spec.Application = "gone"
 
-	got := assign.Outdated([]v1alpha1.Application{app}, append(revisions, stray))
+	digest := desired.Sum([]byte("before"))
+	before := v1alpha1.Revision{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: desired.RevisionName("shop", digest)}}
+	before.Spec.Application = "shop"
+	run := v1alpha1.RolloutRun{ObjectMeta: metav1.ObjectMeta{Namespace: "demo"}}
+	run.Spec.Plan.Application = "shop"
+	run.Spec.Plan.Before = []v1alpha1.VersionGroup{{Version: v1alpha1.Version{Digest: string(digest)}}}
+
+	got := assign.Outdated([]v1alpha1.Application{app}, append(revisions, stray, before), []v1alpha1.RolloutRun{run})
 
 	want := map[types.NamespacedName]bool{}
 	for i := 1; i <= 4; i++ {

@@ -40,7 +40,7 @@ func stateOf(t *testing.T, onDelete v1alpha1.DeletionPolicy, clusters []v1alpha1
 	return assign.State{
 		App: app, Project: &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: "demo"}}, Rule: rule, Clusters: clusters,
 		Content:  desired.Sum([]byte("content")),
-		Check:    func(map[string]string) []report.Problem { return nil },
+		Check:    func(desired.Entry) []report.Problem { return nil },
 		Released: func(string, desired.Entry) bool { return false },
 	}
 }

@@ -62,6 +62,8 @@ type hub struct {
 
 	statusPulse  *pulse[*v1alpha1.Application]
 	intentPulse  *pulse[*v1alpha1.Application]
+	// rolloutPulse has a rollout looked at again after its clusters spoke.
+	rolloutPulse *pulse[*v1alpha1.Application]
 	clusterPulse *pulse[*v1alpha1.Cluster]
 }
 
@@ -69,6 +71,7 @@ type hub struct {
 func (h *hub) assemble() (*link.Listener, error) {
 	h.statusPulse = newPulse(time.Second, 50, applicationNamed)
 	h.intentPulse = newPulse(100*time.Millisecond, 500, applicationNamed)
+	h.rolloutPulse = newPulse(time.Second, 100, applicationNamed)
 	h.clusterPulse = newPulse(time.Second, 100, clusterNamed)
 	// A link opens, and then come the inventory and the first report: one write.
 	h.clusterPulse.settle = 300 * time.Millisecond
@@ -148,6 +151,9 @@ func (h *hub) observe(c observed.Change) {
 		if states[k].Sync == report.Withdrawn {
 			h.intentPulse.add(name)
 		}
+		if h.intent.Travelling(k) {
+			h.rolloutPulse.add(name)
+		}
 	}
 }
 
@@ -155,6 +161,7 @@ func (h *hub) controllers() error {
 	h.intent = &application.Intent{
 		Client: h.mgr.GetClient(), Depot: h.depot, Book: h.book, Fleet: h.fleet,
 		Events: h.mgr.GetEventRecorder("atoll"),
+		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
 	}
 	status := &application.Status{Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now}
 	clusters := &cluster.Reconciler{
@@ -169,7 +176,9 @@ func (h *hub) controllers() error {
 		Watches(&v1alpha1.Project{}, handler.EnqueueRequestsFromMapFunc(h.applicationsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(h.applicationsBy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Cluster{}, h.onCluster()).
+		Watches(&v1alpha1.RolloutRun{}, handler.EnqueueRequestForOwner(h.mgr.GetScheme(), h.mgr.GetRESTMapper(), &v1alpha1.Application{}), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(h.intentPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
+		WatchesRawSource(source.Channel(h.rolloutPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
 		WithOptions(concurrent(intentWorkers)).Complete(h.intent)
 	if err != nil {
 		return fmt.Errorf("prepare the intent controller: %w", err)

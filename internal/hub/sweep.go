@@ -50,6 +50,10 @@ func (h *hub) sweep(ctx context.Context, now time.Time) (int, error) {
 	if err := h.mgr.GetClient().List(ctx, &revisions); err != nil {
 		return 0, fmt.Errorf("list revisions: %w", err)
 	}
+	var runs v1alpha1.RolloutRunList
+	if err := h.mgr.GetClient().List(ctx, &runs); err != nil {
+		return 0, fmt.Errorf("list rollouts: %w", err)
+	}
 	type stored struct {
 		project string
 		digest  desired.Digest
@@ -60,7 +64,7 @@ func (h *hub) sweep(ctx context.Context, now time.Time) (int, error) {
 			used[stored{apps.Items[i].Namespace, desired.Digest(c.Digest)}] = true
 		}
 	}
-	outdated := assign.Outdated(apps.Items, revisions.Items)
+	outdated := assign.Outdated(apps.Items, revisions.Items, runs.Items)
 	for i := range revisions.Items {
 		r := &revisions.Items[i]
 		if !outdated[client.ObjectKeyFromObject(r)] {

@@ -12,8 +12,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,6 +30,7 @@ import (
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/rollout"
 )
 
 // Depot is what intent needs of the stored content.
@@ -45,7 +49,11 @@ type Intent struct {
 	Book   *desired.Book
 	Fleet  *observed.Fleet
 	Events events.EventRecorder
-	rules  placement.Cache
+	// Runs are the rollouts under way.
+	Runs      *Runs
+	Heartbeat time.Duration
+	Now       func() time.Time
+	rules     placement.Cache
 
 	mu sync.Mutex
 	// done are applications entered before Begin, waiting those that must be
@@ -55,6 +63,9 @@ type Intent struct {
 
 // Begin lists the applications that must be entered before anything is sent.
 func (r *Intent) Begin(ctx context.Context) error {
+	if err := r.Runs.Load(ctx); err != nil {
+		return err
+	}
 	var apps v1alpha1.ApplicationList
 	if err := r.Client.List(ctx, &apps); err != nil {
 		return fmt.Errorf("list applications: %w", err)
@@ -98,27 +109,38 @@ func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.enter(req.NamespacedName, nil)
+			r.Runs.Forget(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, fmt.Errorf("read application %s: %w", req, err)
 	}
-	plan, admitted, err := r.plan(ctx, app)
+	course, err := r.plan(ctx, app)
 	if err != nil {
 		r.enterHeld(app)
 		return ctrl.Result{}, err
 	}
+	plan, again := course.plan, ctrl.Result{RequeueAfter: course.wake}
 	// A cluster that is new is recorded before it hears of the application: a
 	// hub that dies in between must know later who may have it.
 	if widens(plan, app) {
-		if err := r.record(ctx, app, plan, admitted); err != nil {
+		if err := r.record(ctx, app, course); err != nil {
 			r.enterHeld(app)
 			return ctrl.Result{}, err
 		}
 		r.enter(req.NamespacedName, plan.Entries)
-		return ctrl.Result{}, nil
+		return again, nil
 	}
 	r.enter(req.NamespacedName, plan.Entries)
-	return ctrl.Result{}, r.record(ctx, app, plan, admitted)
+	return again, r.record(ctx, app, course)
+}
+
+// course is what was decided for an application.
+type course struct {
+	plan     assign.Plan
+	admitted depot.Content
+	// run is the rollout by which it travels, wake when to look at it again.
+	run  *v1alpha1.RolloutRun
+	wake time.Duration
 }
 
 func widens(plan assign.Plan, app *v1alpha1.Application) bool {
@@ -146,17 +168,25 @@ func (r *Intent) remembered(app *v1alpha1.Application) *v1alpha1.Application {
 }
 
 // plan decides, and guards what must not be deleted before it is withdrawn.
-func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (assign.Plan, depot.Content, error) {
+func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, error) {
+	var c course
 	var unread error
 	state, admitted, err := r.gather(ctx, app, &unread)
 	if err != nil {
-		return assign.Plan{}, admitted, err
+		return c, err
 	}
-	plan := assign.Make(state)
+	c.admitted = admitted
+	if c.run, c.wake, err = r.travel(ctx, app, &state); err != nil {
+		return c, err
+	}
+	if c.run != nil {
+		state.Version = rollout.NewCourse(c.run).Version
+	}
+	c.plan = assign.Make(state)
 	if unread != nil {
-		return assign.Plan{}, admitted, unread // without its content nothing is known to be forbidden
+		return c, unread // without its content nothing is known to be forbidden
 	}
-	return plan, admitted, r.guard(ctx, app, plan)
+	return c, r.guard(ctx, app, c.plan)
 }
 
 func (r *Intent) enter(name types.NamespacedName, entries map[string]desired.Entry) {
@@ -206,8 +236,8 @@ func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *
 	if err != nil {
 		return s, content, err
 	}
-	s.Check = func(bindings map[string]string) []report.Problem {
-		problems, err := r.Depot.Check(ctx, project, namespace, s.Content, bindings)
+	s.Check = func(e desired.Entry) []report.Problem {
+		problems, err := r.Depot.Check(ctx, project, e.Namespace, e.Content, e.Bindings)
 		*unread = cmp.Or(*unread, err)
 		return problems
 	}
@@ -228,18 +258,26 @@ func (r *Intent) content(ctx context.Context, app *v1alpha1.Application, namespa
 		return content, err
 	}
 	s.ContentErr = refused
+	revision, err := r.revision(ctx, app)
+	if revision != nil {
+		s.Content = desired.Digest(revision.Spec.Digest)
+	}
+	return depot.Content{}, err
+}
+
+// revision is the one that the status names; nil when there is none.
+func (r *Intent) revision(ctx context.Context, app *v1alpha1.Application) (*v1alpha1.Revision, error) {
 	if app.Status.Revision == "" {
-		return depot.Content{}, nil
+		return nil, nil
 	}
 	revision := &v1alpha1.Revision{}
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: app.Namespace, Name: app.Status.Revision}, revision); err != nil {
 		if apierrors.IsNotFound(err) {
-			return depot.Content{}, nil
+			return nil, nil
 		}
-		return depot.Content{}, fmt.Errorf("read revision %s: %w", app.Status.Revision, err)
+		return nil, fmt.Errorf("read revision %s: %w", app.Status.Revision, err)
 	}
-	s.Content = desired.Digest(revision.Spec.Digest)
-	return depot.Content{}, nil
+	return revision, nil
 }
 
 // rule is the effective placement, or why there is none.
@@ -293,7 +331,8 @@ func (r *Intent) guard(ctx context.Context, app *v1alpha1.Application, plan assi
 }
 
 // record writes the Revision and the intent half of the status, on change only.
-func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, plan assign.Plan, admitted depot.Content) error {
+func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course) error {
+	plan, admitted := c.plan, c.admitted
 	if plan.Done {
 		return nil
 	}
@@ -309,6 +348,10 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, plan ass
 	}
 	next.set(app, v1alpha1.ConditionAccepted, plan.Accepted)
 	next.set(app, v1alpha1.ConditionPlaced, plan.Placed)
+	if c.run != nil {
+		next.Rollout = c.run.Name
+		next.set(app, v1alpha1.ConditionRolledOut, told(c.run))
+	}
 	if next.equal(statusOf(app)) {
 		return nil
 	}
@@ -335,9 +378,18 @@ func (r *Intent) tell(app *v1alpha1.Application, plan assign.Plan, next intentSt
 	if !slices.Equal(next.Clusters, app.Status.Clusters) {
 		r.Events.Eventf(app, nil, "Normal", "PlacementChanged", "Place", "%s", plan.Placed.Message)
 	}
+	if c := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionRolledOut); c != nil && !sameWord(c, app) {
+		r.Events.Eventf(app, nil, pick(c.Status == metav1.ConditionTrue, "Normal", "Warning"), "Rollout"+c.Reason, "RollOut", "%s", clip(c.Message))
+	}
 	if !plan.Accepted.True {
 		r.Events.Eventf(app, nil, "Warning", plan.Accepted.Reason, "Admit", "%s", clip(plan.Accepted.Message))
 	}
+}
+
+// sameWord tells that the application's condition said so before.
+func sameWord(c *metav1.Condition, app *v1alpha1.Application) bool {
+	old := meta.FindStatusCondition(app.Status.Conditions, c.Type)
+	return old != nil && old.Reason == c.Reason
 }
 
 // maxNote is what the API server allows in an event.

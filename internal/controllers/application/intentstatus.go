@@ -20,6 +20,7 @@ import (
 // undo the other.
 type intentStatus struct {
 	Revision    string             `json:"revision,omitempty"`
+	Rollout     string             `json:"rollout,omitempty"`
 	Clusters    []string           `json:"clusters,omitempty"`
 	Withdrawing []string           `json:"withdrawing,omitempty"`
 	Conditions  []metav1.Condition `json:"conditions,omitempty"`
@@ -28,10 +29,11 @@ type intentStatus struct {
 func statusOf(app *v1alpha1.Application) intentStatus {
 	s := intentStatus{
 		Revision:    app.Status.Revision,
+		Rollout:     app.Status.Rollout,
 		Clusters:    app.Status.Clusters,
 		Withdrawing: app.Status.Withdrawing,
 	}
-	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionPlaced} {
+	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionPlaced, v1alpha1.ConditionRolledOut} {
 		if c := meta.FindStatusCondition(app.Status.Conditions, kind); c != nil {
 			s.Conditions = append(s.Conditions, *c)
 		}

@@ -120,6 +120,8 @@ func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Conditio
 		pick(synced && healthy, fmt.Sprintf("in sync and healthy on %d clusters", placed), why))
 	if accepted != nil && accepted.Status == metav1.ConditionFalse {
 		ready = condition(app, v1alpha1.ConditionReady, false, accepted.Reason, accepted.Message)
+	} else if run := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRolledOut); run != nil && run.Status == metav1.ConditionFalse {
+		ready = condition(app, v1alpha1.ConditionReady, false, run.Reason, run.Message)
 	}
 	return []metav1.Condition{
 		condition(app, v1alpha1.ConditionSynced, synced, pick(synced, "InSync", "NotInSync"),

@@ -1,0 +1,183 @@
+package application
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/observed"
+	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/rollout"
+)
+
+// travel moves the application's rollout on as far as its clusters allow, and
+// stores that before any of them hears of it. It returns the run, nil for an
+// application whose changes reach all clusters at once, and when to look again.
+func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assign.State) (*v1alpha1.RolloutRun, time.Duration, error) {
+	last, err := r.Runs.Latest(ctx, app)
+	if err != nil || app.DeletionTimestamp != nil || s.Rule == nil || (last == nil && app.Spec.Rollout == nil) {
+		return last, 0, err
+	}
+	chosen := map[string]bool{}
+	for _, name := range s.Rule.Choose(s.Project, s.Clusters, s.App.Status.Clusters) {
+		chosen[name] = true
+	}
+	run := last
+	if s.ContentErr == nil && s.Content != "" {
+		if run, err = r.depart(ctx, app, s, last, chosen); run == nil || err != nil {
+			return run, 0, err
+		}
+	}
+	if run == nil {
+		return nil, 0, nil
+	}
+	out := rollout.Step(run, rollout.World{Now: r.Now(), Members: r.members(app, run, chosen), Paused: app.Spec.Rollout != nil && app.Spec.Rollout.Paused})
+	if !reflect.DeepEqual(out.Status, run.Status) {
+		if run, err = r.Runs.move(ctx, run, out.Status); err != nil {
+			return nil, 0, err
+		}
+	}
+	return run, out.Wake, nil
+}
+
+// depart begins a run where the source asks for something new. The run before
+// it ends first: who was told what must not change any more when it is read.
+func (r *Intent) depart(ctx context.Context, app *v1alpha1.Application, s *assign.State, last *v1alpha1.RolloutRun, chosen map[string]bool) (*v1alpha1.RolloutRun, error) {
+	namespace := desired.MemberNamespace(app, s.Project)
+	request := rollout.Request{
+		Application: app.Name, Rules: app.Spec.Rollout, Target: rollout.VersionOf(app, namespace, string(s.Content)), Last: last,
+		Cause: fmt.Sprintf("revision %s", desired.RevisionName(app.Name, s.Content)),
+	}
+	for i := range s.Clusters {
+		if c := &s.Clusters[i]; chosen[c.Name] {
+			connected := r.Fleet.Get(c.Name).State(r.Now(), r.Heartbeat) == v1alpha1.Connected
+			request.Clusters = append(request.Clusters, rollout.Candidate{Name: c.Name, Labels: c.Labels, Connected: connected})
+		}
+	}
+	if last == nil {
+		ran, err := r.ran(ctx, s.App, namespace, chosen)
+		if err != nil {
+			return nil, err
+		}
+		request.Ran = ran
+	}
+	if !rollout.Due(request) {
+		return last, nil
+	}
+	if last != nil && !last.Status.Phase.Final() {
+		ended := rollout.Step(last, rollout.World{Now: r.Now(), Superseded: true})
+		var err error
+		if last, err = r.Runs.move(ctx, last, ended.Status); err != nil {
+			return nil, err
+		}
+		request.Last = last
+	}
+	plan, err := rollout.Begin(request)
+	if err != nil {
+		return nil, fmt.Errorf("plan the rollout of application %s/%s: %w", app.Namespace, app.Name, err)
+	}
+	return r.Runs.create(ctx, app, plan)
+}
+
+// ran is what the clusters run of an application that had no rollout before:
+// what the Book holds of them, or the recorded revision when this hub has just
+// started.
+func (r *Intent) ran(ctx context.Context, app *v1alpha1.Application, namespace string, chosen map[string]bool) ([]v1alpha1.VersionGroup, error) {
+	recorded, err := r.recorded(ctx, app, namespace)
+	if err != nil {
+		return nil, err
+	}
+	key := desired.Key{Project: app.Namespace, Application: app.Name}
+	var groups []v1alpha1.VersionGroup
+	for _, name := range app.Status.Clusters {
+		if !chosen[name] {
+			continue
+		}
+		v := recorded
+		if e, _, ok := r.Book.Get(name, key); ok && e.Content != "" && !e.Withdrawn {
+			v = versionIn(e)
+		}
+		if v != nil {
+			groups = rollout.Group(groups, *v, name)
+		}
+	}
+	return groups, nil
+}
+
+// recorded is the version of the revision that the status names.
+func (r *Intent) recorded(ctx context.Context, app *v1alpha1.Application, namespace string) (*v1alpha1.Version, error) {
+	revision, err := r.revision(ctx, app)
+	if revision == nil || err != nil {
+		return nil, err
+	}
+	v := rollout.VersionOf(app, namespace, revision.Spec.Digest)
+	return &v, nil
+}
+
+// versionIn is the version that an entry asks a cluster for.
+func versionIn(e desired.Entry) *v1alpha1.Version {
+	v := &v1alpha1.Version{Digest: string(e.Content), Namespace: e.Namespace, LateBinding: e.Bindings != nil}
+	for name, value := range e.Bindings {
+		if variable, ok := strings.CutPrefix(name, "var."); ok {
+			if v.Variables == nil {
+				v.Variables = map[string]string{}
+			}
+			v.Variables[variable] = value
+		}
+	}
+	return v
+}
+
+// members are a run's clusters as they speak of what they are asked for now.
+func (r *Intent) members(app *v1alpha1.Application, run *v1alpha1.RolloutRun, chosen map[string]bool) map[string]rollout.Member {
+	key := desired.Key{Project: app.Namespace, Application: app.Name}
+	members := map[string]rollout.Member{}
+	for _, wave := range run.Spec.Plan.Waves {
+		for _, name := range wave.Clusters {
+			_, want, _ := r.Book.Get(name, key)
+			members[name] = member(r.Fleet.Member(name, key, want, r.Now(), r.Heartbeat), chosen[name])
+		}
+	}
+	return members
+}
+
+func member(m observed.Member, chosen bool) rollout.Member {
+	current := m.Current() && m.Connection == v1alpha1.Connected
+	// Drift is somebody else's doing, on what was applied in full.
+	applied := m.State.Sync == report.InSync || m.State.Sync == report.Drifted
+	return rollout.Member{
+		Connected: m.Connection == v1alpha1.Connected,
+		Passed:    current && applied && m.State.Health == report.HealthHealthy,
+		Failing:   current && (m.State.Sync == report.Failed || m.State.Health == report.HealthDegraded),
+		Gone:      !chosen,
+		Why:       m.Why(),
+	}
+}
+
+// told is the condition that a run gives its application.
+func told(run *v1alpha1.RolloutRun) assign.Condition {
+	why := fmt.Sprintf("rollout %s is %s", run.Name, strings.ToLower(string(run.Status.Phase)))
+	switch run.Status.Phase {
+	case v1alpha1.RolloutComplete:
+		return assign.Condition{True: true, Reason: string(v1alpha1.RolloutComplete), Message: why}
+	case "", v1alpha1.RolloutProgressing, v1alpha1.RolloutRollingBack:
+		// How far it is changes with every cluster, and stands in the run.
+		if run.Status.Phase == v1alpha1.RolloutRollingBack {
+			return assign.Condition{Reason: string(v1alpha1.RolloutRollingBack), Message: fmt.Sprintf("rollout %s is taken back", run.Name)}
+		}
+		return assign.Condition{Reason: string(v1alpha1.RolloutProgressing), Message: fmt.Sprintf("rollout %s is under way", run.Name)}
+	}
+	return assign.Condition{Reason: string(run.Status.Phase), Message: why + ": " + run.Status.Message}
+}
+
+// Travelling tells whether what an application's clusters say moves a rollout.
+func (r *Intent) Travelling(key desired.Key) bool {
+	return r.Runs.Under(types.NamespacedName{Namespace: key.Project, Name: key.Application})
+}

@@ -1,0 +1,156 @@
+package hub
+
+import (
+	"fmt"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/report"
+)
+
+// trio is an application on three clusters whose changes travel one by one.
+type trio struct {
+	*bench
+	project string
+	key     desired.Key
+	members []*member
+}
+
+func newTrio(b *bench, project string, rules *v1alpha1.Rollout) *trio {
+	b.Helper()
+	b.project(project)
+	s := &trio{bench: b, project: project, key: desired.Key{Project: project, Application: "shop"}}
+	for i := range 3 {
+		s.members = append(s.members, b.joined(fmt.Sprintf("%s-%d", project, i+1), map[string]string{"test": project}))
+	}
+	for _, m := range s.members {
+		b.eventually("its link", func() error {
+			if state := b.cluster(m.name).Status.Connection.State; state != v1alpha1.Connected {
+				return fmt.Errorf("%s is %s", m.name, state)
+			}
+			return nil
+		})
+	}
+	b.deploy(project, "shop", "test="+project, v1alpha1.Orphan)
+	for _, m := range s.members {
+		m.until("the first version", func(r desired.Root) bool { _, ok := r.Get(s.key); return ok })
+		m.reports(s.key, report.InSync, report.HealthHealthy)
+	}
+	b.eventually("in sync and healthy", func() error { return synced(b.app(project, "shop")) })
+	s.edit(func(app *v1alpha1.Application) { app.Spec.Rollout = rules })
+	return s
+}
+
+func (s *trio) edit(change func(*v1alpha1.Application)) {
+	s.Helper()
+	app := s.app(s.project, "shop")
+	patch := client.MergeFrom(app.DeepCopy())
+	change(app)
+	s.must(s.client.Patch(s.Context(), app, patch))
+}
+
+func (s *trio) release(content string) string {
+	s.Helper()
+	s.edit(func(app *v1alpha1.Application) { app.Spec.Source.Inline = fmt.Sprintf(manifest, content) })
+	var revision string
+	s.eventually("its revision", func() error {
+		app := s.app(s.project, "shop")
+		if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted); c == nil || c.ObservedGeneration != app.Generation {
+			return fmt.Errorf("accepted is %+v", c)
+		}
+		revision = app.Status.Revision
+		return nil
+	})
+	return revision
+}
+
+// runs answers for a cluster: it is asked for the revision, and says how it is.
+func (s *trio) runs(i int, revision string, health report.Health) {
+	s.Helper()
+	m := s.members[i]
+	m.until(revision, func(r desired.Root) bool { e, _ := r.Get(s.key); return e.Revision == revision })
+	m.reports(s.key, report.InSync, health)
+}
+
+func (s *trio) run(name string, phase v1alpha1.RolloutPhase) *v1alpha1.RolloutRun {
+	s.Helper()
+	run := &v1alpha1.RolloutRun{}
+	s.eventually(fmt.Sprintf("rollout %s is %s", name, phase), func() error {
+		if err := s.client.Get(s.Context(), client.ObjectKey{Namespace: s.project, Name: name}, run); err != nil {
+			return err
+		}
+		if run.Status.Phase != phase {
+			return fmt.Errorf("it is %+v", run.Status)
+		}
+		return nil
+	})
+	return run
+}
+
+func (s *trio) asked(i int) string {
+	e, _ := s.members[i].root.Get(s.key)
+	return e.Revision
+}
+
+func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
+	one, two := int32(1), int32(2)
+	s := newTrio(hubOf(t), "waves", &v1alpha1.Rollout{
+		OnFailure: v1alpha1.Rollback, Waves: []v1alpha1.Wave{{Count: &one}, {Count: &two, Approval: true}},
+	})
+	first := s.asked(0)
+	good := s.release("good")
+	s.runs(0, good, report.HealthProgressing)
+	s.run("shop-1", v1alpha1.RolloutProgressing)
+	s.runs(0, good, report.HealthHealthy)
+	waiting := s.run("shop-1", v1alpha1.RolloutWaiting)
+	s.eventually("the application says that it waits", func() error {
+		app := s.app("waves", "shop")
+		if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionReady); c.Reason != string(v1alpha1.RolloutWaiting) || app.Status.Rollout != "shop-1" {
+			return fmt.Errorf("%+v, rollout %s", c, app.Status.Rollout)
+		}
+		return nil
+	})
+	for _, i := range []int{1, 2} {
+		if got := s.asked(i); got != first {
+			t.Fatalf("cluster %d is asked for %s before its turn", i+1, got)
+		}
+	}
+	patch := client.MergeFrom(waiting.DeepCopy())
+	waiting.Spec.Control.Promoted = 2
+	s.must(s.client.Patch(t.Context(), waiting, patch))
+	s.runs(1, good, report.HealthHealthy)
+	s.runs(2, good, report.HealthHealthy)
+	s.run("shop-1", v1alpha1.RolloutComplete)
+	s.eventually("in sync and healthy", func() error { return synced(s.app("waves", "shop")) })
+
+	// The next one fails on the canary: the fleet is taken back by itself.
+	bad := s.release("bad")
+	s.runs(0, bad, report.HealthDegraded)
+	s.runs(0, good, report.HealthHealthy)
+	run := s.run("shop-2", v1alpha1.RolloutRolledBack)
+	if run.Status.Started != 1 || len(run.Status.Failed) != 1 || run.Status.Failed[0] != "waves-1" {
+		t.Errorf("the run says %+v", run.Status)
+	}
+	for _, i := range []int{1, 2} {
+		if got := s.asked(i); got != good {
+			t.Errorf("cluster %d was asked for %s", i+1, got)
+		}
+	}
+	s.eventually("the application is not ready: what it asks for was taken back", func() error {
+		if c := meta.FindStatusCondition(s.app("waves", "shop").Status.Conditions, v1alpha1.ConditionReady); c.Reason != string(v1alpha1.RolloutRolledBack) {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
+
+	// What a rollout did is not to be written over.
+	patch = client.MergeFrom(run.DeepCopy())
+	run.Spec.Plan.Target.Digest = string(desired.Sum(nil))
+	if err := s.client.Patch(t.Context(), run, patch); err == nil {
+		t.Error("the plan of a rollout was changed")
+	}
+}
