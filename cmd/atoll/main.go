@@ -11,9 +11,10 @@ import (
 	"atoll.dev/atoll/internal/cli"
 	"atoll.dev/atoll/internal/hub"
 	"atoll.dev/atoll/internal/kubectl"
+	"atoll.dev/atoll/internal/render/worker"
 )
 
 func main() {
 	streams := cli.System()
-	os.Exit(cli.Main(context.Background(), streams, os.Args[1:], hub.Command(), kubectl.Command(os.Stdin, os.Stdout, os.Stderr)))
+	os.Exit(cli.Main(context.Background(), streams, os.Args[1:], hub.Command(), kubectl.Command(os.Stdin, os.Stdout, os.Stderr), worker.Command()))
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 )
 
 // Limits of what one render reads.
@@ -126,6 +127,8 @@ func Explain(name string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s does not exist in the source: check the path, or where a link leads", name)
+	case errors.Is(err, syscall.ELOOP):
+		return fmt.Errorf("%s follows too many links: one may lead in a circle", name)
 	case strings.Contains(err.Error(), "escapes"):
 		return fmt.Errorf("%s is a link that leads out of the source: put a copy of the file there", name)
 	}
