@@ -18,6 +18,11 @@ const (
 	changesPause = 200 * time.Millisecond
 	// savePause keeps a save from running beside the very change that causes it.
 	savePause = 200 * time.Millisecond
+	// saveEvery is the least time between two saves: each is several writes to
+	// the member, which would cost more than the small changes that cause them.
+	// longestPause is how long one waits for a moment in which nothing changes.
+	saveEvery    = time.Second
+	longestPause = 2 * time.Second
 	// saveRetry is how soon a failed save is tried again.
 	saveRetry = 10 * time.Second
 	// saveTimeout bounds one save: a member that hangs is asked anew.
@@ -52,14 +57,17 @@ func (m *memory) saving(ctx context.Context) {
 	retry.Stop()
 	sweep := time.NewTimer(0)
 	defer sweep.Stop()
+	var saved time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			m.saveLast(ctx)
 			return
 		case <-m.dirty:
-			sleep(ctx, savePause)
-			if m.save(ctx) != nil {
+			m.settle(ctx, time.Until(saved.Add(saveEvery)))
+			err := m.save(ctx)
+			saved = time.Now()
+			if err != nil {
 				if ctx.Err() != nil {
 					notify(m.dirty) // for the last save
 				}
@@ -70,6 +78,18 @@ func (m *memory) saving(ctx context.Context) {
 		case <-sweep.C:
 			m.sweep(ctx)
 			sweep.Reset(sweepEvery)
+		}
+	}
+}
+
+// settle waits for rest, and then until nothing has changed for a moment.
+func (m *memory) settle(ctx context.Context, rest time.Duration) {
+	last := time.Now().Add(longestPause)
+	for wait := max(rest, savePause); sleep(ctx, wait) && time.Now().Before(last); wait = savePause {
+		select {
+		case <-m.dirty:
+		default:
+			return
 		}
 	}
 }

@@ -30,6 +30,7 @@ type clients struct {
 	own      dynamic.Interface
 	metadata metadata.Interface
 	discover *discovery.DiscoveryClient
+	raw      rest.Interface
 
 	mu       sync.Mutex
 	projects map[string]dynamic.Interface
@@ -46,10 +47,11 @@ func newClients(cfg *rest.Config, wrap func(http.RoundTripper) http.RoundTripper
 	if err != nil {
 		return nil, fmt.Errorf("connect to the member: %w", err)
 	}
-	var errs [3]error
+	var errs [4]error
 	c.own, errs[0] = dynamic.NewForConfigAndClient(cfg, http)
 	c.metadata, errs[1] = metadata.NewForConfigAndClient(metadata.ConfigFor(cfg), http)
 	c.discover, errs[2] = discovery.NewDiscoveryClientForConfigAndClient(cfg, http)
+	c.raw, errs[3] = rest.UnversionedRESTClientForConfigAndClient(dynamic.ConfigFor(cfg), http)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("connect to the member: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,6 +45,7 @@ type Engine struct {
 	queue   *queue
 	changed chan struct{}
 	saves   chan struct{}
+	woken   atomic.Int64 // when saves was last asked for
 	// unrecorded paces applies to objects whose baseline was lost.
 	unrecorded *rate.Limiter
 

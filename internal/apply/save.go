@@ -12,13 +12,18 @@ const (
 	// savePause lets the changes of one moment become one write, after what
 	// caused them and not beside it.
 	savePause = time.Second
-	// longestPause is for an application that is being delivered: to write its
-	// growing inventory every second would cost the member as much as many of
-	// its objects. An agent that dies applies once more what it forgot.
+	// longestPause is for what goes on changing, as an application that is being
+	// delivered: to write a growing inventory every second would cost the member
+	// as much as many of its objects. An agent that dies applies once more what
+	// it forgot.
 	longestPause = 5 * time.Second
+	// calm is how long nothing has changed before a save begins, so that it runs
+	// between the changes of somebody who makes many and not beside them.
+	calm = 150 * time.Millisecond
 )
 
 func (e *Engine) wakeSave() {
+	e.woken.Store(time.Now().UnixNano())
 	select {
 	case e.saves <- struct{}{}:
 	default:
@@ -28,6 +33,7 @@ func (e *Engine) wakeSave() {
 // save keeps the inventories until ctx ends. What was not saved when the agent
 // dies is found again by its field manager, at the price of one apply each.
 func (e *Engine) save(ctx context.Context) {
+	var saved time.Time
 	for failures := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -35,11 +41,14 @@ func (e *Engine) save(ctx context.Context) {
 			return
 		case <-e.saves:
 		}
-		e.collect(ctx, backoff(failures, savePause, 30*time.Second))
+		pause := max(savePause, longestPause-time.Since(saved))
+		e.collect(ctx, max(pause, backoff(failures, savePause, 30*time.Second)))
 		if e.reach.Wait(ctx) != nil {
 			continue
 		}
-		if err := e.saveOnce(ctx); err != nil {
+		err := e.saveOnce(ctx)
+		saved = time.Now()
+		if err != nil {
 			e.log.Warn("inventories cannot be saved", "error", err)
 			failures++
 			e.wakeSave()
@@ -49,14 +58,17 @@ func (e *Engine) save(ctx context.Context) {
 	}
 }
 
-// collect waits for pause, and longer while something is being delivered.
+// collect waits for pause, and while something is being delivered or has just
+// changed longer, but not without end.
 func (e *Engine) collect(ctx context.Context, pause time.Duration) {
-	for waited := time.Duration(0); ctx.Err() == nil; {
+	last := time.Now().Add(max(pause, longestPause) + calm)
+	for wait := pause; ctx.Err() == nil; wait = calm {
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
-		if waited += pause; waited >= longestPause || !e.delivering() {
+		changed := time.Unix(0, e.woken.Load())
+		if now := time.Now(); now.After(last) || now.Sub(changed) >= calm && !e.delivering() {
 			return
 		}
 	}

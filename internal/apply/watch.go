@@ -167,18 +167,12 @@ func (e *Engine) streamOnce(ctx context.Context, spec watchSpec, version string)
 		LabelSelector: spec.labels, FieldSelector: spec.fields, ResourceVersion: version,
 		AllowWatchBookmarks: true, TimeoutSeconds: &timeout,
 	}
-	var w watch.Interface
-	var err error
-	if spec.full {
-		w, err = e.clients.own.Resource(spec.kind.gvr).Namespace(spec.namespace).Watch(ctx, options)
-	} else {
-		w, err = e.clients.metadata.Resource(spec.kind.gvr).Namespace(spec.namespace).Watch(ctx, options)
-	}
+	w, err := e.clients.events(ctx, spec, options)
 	if err != nil {
 		return version, fmt.Errorf("watch %s: %w", spec.kind.gvr.Resource, err)
 	}
-	defer w.Stop()
-	for event := range w.ResultChan() {
+	defer w.stop()
+	for event, ok := w.next(); ok; event, ok = w.next() {
 		if event.Type == watch.Error {
 			if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
 				return version, fmt.Errorf("watch %s: %w", spec.kind.gvr.Resource, err)
