@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"github.com/spf13/cobra"
@@ -13,8 +14,8 @@ func newDescribe(c *console) *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe KIND/NAME",
 		Short: "One object in full: what is asked, what is, and since when",
-		Long: `Describe a cluster, project, app, revision or placement in full. Everything that
-was observed carries its age.`,
+		Long: `Describe a cluster, project, app, revision, rollout or placement in full.
+Everything that was observed carries its age.`,
 		Example: `  atoll describe cluster us-east-1
   atoll describe app/shop -p demo`,
 		Args:              someArgs("a kind and a name: cluster NAME, app/NAME"),
@@ -73,6 +74,12 @@ func (c *console) page(ctx context.Context, h *hub, k kind, name string) (*page,
 			return nil, err
 		}
 		return projectPage(p), nil
+	case rolloutKind.name:
+		run, err := fetch[v1alpha1.RolloutRun](ctx, h, k, project, name)
+		if err != nil {
+			return nil, err
+		}
+		return runPage(run, time.Now()), nil
 	case placementKind.name:
 		p, err := fetch[v1alpha1.Placement](ctx, h, k, "", name)
 		if err != nil {

@@ -25,13 +25,14 @@ var (
 	placementKind   = kind{name: "Placement", resource: "placements", word: "placement", aliases: []string{"pl", "atpl"}}
 	applicationKind = kind{name: "Application", resource: "applications", word: "app", namespaced: true, aliases: []string{"app", "apps", "atapp"}}
 	revisionKind    = kind{name: "Revision", resource: "revisions", word: "revision", namespaced: true, aliases: []string{"rev", "revs", "atrev"}}
+	rolloutKind     = kind{name: "RolloutRun", resource: "rolloutruns", word: "rollout", namespaced: true, aliases: []string{"rollout", "rollouts", "atrun"}}
 
 	// kinds stand in the order in which manifests are applied.
-	kinds = []kind{projectKind, placementKind, clusterKind, applicationKind, revisionKind}
+	kinds = []kind{projectKind, placementKind, clusterKind, applicationKind, revisionKind, rolloutKind}
 )
 
 // nouns are what people type after get and describe.
-var nouns = []string{"clusters", "projects", "apps", "revisions", "placements"}
+var nouns = []string{"clusters", "projects", "apps", "revisions", "rollouts", "placements"}
 
 func (k kind) singular() string { return strings.ToLower(k.name) }
 

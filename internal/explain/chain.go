@@ -15,11 +15,13 @@ import (
 // Stage is one step of the chain, in this order.
 type Stage string
 
-// The stages. The first three are the application's, the others each cluster's.
+// The stages. The first four are the application's, of which a rollout has the
+// last; the others are each cluster's.
 const (
 	Source    Stage = "Source"
 	Revision  Stage = "Revision"
 	Placement Stage = "Placement"
+	Rollout   Stage = "Rollout"
 	Desired   Stage = "Desired"
 	Delivery  Stage = "Delivery"
 	Apply     Stage = "Apply"

@@ -71,6 +71,35 @@ func trouble(f *explain.Facts, sync report.Sync, problem report.Problem) {
 
 var web = report.ObjectRef{Group: "apps", Kind: "Deployment", Namespace: "shop", Name: "web"}
 
+// A cluster that runs well what it ran before does not hide that the change
+// was taken back.
+func TestARolloutIsALinkOfTheChain(t *testing.T) {
+	for phase, want := range map[v1alpha1.RolloutPhase]struct {
+		outcome explain.Outcome
+		do      string
+	}{
+		v1alpha1.RolloutProgressing: {explain.Waiting, ""},
+		v1alpha1.RolloutWaiting:     {explain.Waiting, "atoll rollout promote app/shop --project demo"},
+		v1alpha1.RolloutPaused:      {explain.Waiting, "atoll rollout resume app/shop --project demo"},
+		v1alpha1.RolloutHalted:      {explain.Broken, "change the application, or: atoll rollout resume app/shop --project demo, or: atoll rollout abort app/shop --project demo"},
+		v1alpha1.RolloutRolledBack:  {explain.Broken, "change the application, or try the same again: atoll rollout resume app/shop --project demo"},
+	} {
+		f := well("a", "b")
+		f.Run = &v1alpha1.RolloutRun{ObjectMeta: metav1.ObjectMeta{Name: "shop-2"}}
+		f.Run.Spec.Plan.Waves = []v1alpha1.RolloutWave{{Clusters: []string{"a"}}, {Clusters: []string{"b"}}}
+		f.Run.Status = v1alpha1.RolloutRunStatus{Phase: phase, Started: 1, Message: "because"}
+		chain := explain.Explain(f)
+		if chain.First == nil || chain.First.Stage != explain.Rollout || chain.First.Outcome != want.outcome || chain.First.Do != want.do {
+			t.Errorf("%s is told as %+v", phase, chain.First)
+		}
+	}
+	f := well("a")
+	f.Run = &v1alpha1.RolloutRun{Status: v1alpha1.RolloutRunStatus{Phase: v1alpha1.RolloutComplete}}
+	if chain := explain.Explain(f); chain.First != nil {
+		t.Errorf("a complete rollout is told as %+v", chain.First)
+	}
+}
+
 func TestTheFirstBrokenLinkIsNamed(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -25,6 +25,8 @@ type Facts struct {
 	Stored   bool
 	StoreErr string
 	Decision placement.Decision
+	// Run is the rollout by which the revision travels; nil without one.
+	Run *v1alpha1.RolloutRun
 	// Clusters are those that the application is placed on or leaving.
 	Clusters []Cluster
 	// Only, when set, narrows the answer to that cluster.
@@ -54,6 +56,9 @@ func Explain(f Facts) Chain {
 		Application: app.Name,
 		Revision:    app.Status.Revision,
 		Links:       []Link{f.source(), f.revision(), f.placement()},
+	}
+	if f.Run != nil {
+		c.Links = append(c.Links, f.rollout())
 	}
 	for _, cluster := range f.Clusters {
 		if f.Only != "" && cluster.Cluster != f.Only {

@@ -23,6 +23,8 @@ func (m member) links() []Link {
 func (m member) desired() Link {
 	l := Link{Stage: Desired, Outcome: OK}
 	switch e := m.c.Entry; {
+	case e == nil && m.f.waiting(m.c.Cluster):
+		l.Outcome, l.Why = Waiting, "its turn in the rollout is yet to come"
 	case e == nil:
 		l.Outcome, l.Why = Waiting, "the hub has not worked out what this cluster should run"
 	case e.Hold:
@@ -33,6 +35,9 @@ func (m member) desired() Link {
 		l.Why = "the cluster is asked to let go of the objects and leave them running"
 	default:
 		l.Why = fmt.Sprintf("the cluster is asked to run %s in namespace %s", e.Revision, e.Namespace)
+		if m.f.waiting(m.c.Cluster) {
+			l.Why += " until its turn in the rollout"
+		}
 	}
 	return l
 }

@@ -210,7 +210,7 @@ func (h *hub) controllers() error {
 	if err != nil {
 		return fmt.Errorf("prepare the project controller: %w", err)
 	}
-	return nil
+	return h.followSources()
 }
 
 // begin loads the stored reports and says which applications must be entered
@@ -321,7 +321,7 @@ var deletions = predicate.Funcs{
 
 // intentChanged lets status writes pass by.
 var intentChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
-	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }))
+	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }), fetchedChanged)
 
 // intentWorkers mostly wait for the store, which makes the writes of many one
 // write to its disk.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/placement"
 )
 
 // Candidate is one cluster that the application is placed on.
@@ -95,7 +96,7 @@ func matcher(selector string) (labels.Selector, error) {
 	if strings.TrimSpace(selector) == "" {
 		return labels.Everything(), nil
 	}
-	return labels.Parse(selector)
+	return placement.ParseSelector(selector)
 }
 
 func count(clusters []Candidate, matches labels.Selector) int {

@@ -110,4 +110,3 @@ func (s *step) member(name string) Member {
 	}
 	return m
 }
-

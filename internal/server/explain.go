@@ -26,6 +26,9 @@ func (s *server) explain(r *http.Request) (any, error) {
 	if err := s.gatherRevision(r.Context(), &f); err != nil {
 		return nil, err
 	}
+	if f.Run, err = s.run(r.Context(), app); err != nil {
+		return nil, err
+	}
 	if f.Decision, err = s.decision(r.Context(), app); err != nil {
 		return nil, err
 	}
@@ -49,6 +52,17 @@ func (s *server) project(ctx context.Context, name string) (*v1alpha1.Project, e
 		return nil, err
 	}
 	return p, nil
+}
+
+func (s *server) run(ctx context.Context, app *v1alpha1.Application) (*v1alpha1.RolloutRun, error) {
+	if app.Status.Rollout == "" {
+		return nil, nil
+	}
+	run := &v1alpha1.RolloutRun{}
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: app.Namespace, Name: app.Status.Rollout}, run); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return run, nil
 }
 
 func (s *server) gatherRevision(ctx context.Context, f *explain.Facts) error {

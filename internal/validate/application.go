@@ -34,6 +34,7 @@ func Application(new, _ *v1alpha1.Application) field.ErrorList {
 	errs = append(errs, variables(spec, s)...)
 	errs = append(errs, healthRules(spec.Child("health"), s.Health)...)
 	return errs
+	errs = append(errs, rolloutRules(spec.Child("rollout"), s.Rollout)...)
 }
 
 func source(path *field.Path, s v1alpha1.ApplicationSpec) field.ErrorList {

@@ -49,6 +49,16 @@ var nonsense = []struct{ name, manifest, field string }{
 	{"a negative budget", `{kind: Project, metadata: {name: x}, spec: {deletionBudget: -1}}`, "spec.deletionBudget"},
 	{"a project in the hub's own namespace", `{kind: Project, metadata: {name: kube-system}, spec: {}}`, "metadata.name"},
 
+	{"a wave of nothing", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {waves: [{}]}}}`, "spec.rollout.waves[0]"},
+	{"a wave by share and count", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {waves: [{share: 10%, count: 2}]}}}`, "spec.rollout.waves[0]"},
+	{"a wave of more than all", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {waves: [{share: "101%"}]}}}`, "spec.rollout.waves[0].share"},
+	{"a wave whose selector does not parse", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {waves: [{clusters: "stage in"}]}}}`, "spec.rollout.waves[0].clusters"},
+	{"a wave that soaks backwards", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {waves: [{count: 1, soak: -5m}]}}}`, "spec.rollout.waves[0].soak"},
+	{"no cluster may be under way", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {maxUnavailable: 0}}}`, "spec.rollout.maxUnavailable"},
+	{"half a cluster may be under way", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {maxUnavailable: "0.5"}}}`, "spec.rollout.maxUnavailable"},
+	{"a deadline that is over at once", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {progressDeadline: 1s}}}`, "spec.rollout.progressDeadline"},
+	{"a failure that is ignored", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {onFailure: Ignore}}}`, "spec.rollout.onFailure"},
+
 	{"a placement of nothing", `{kind: Placement, metadata: {name: x}, spec: {}}`, "spec"},
 	{"a placement of blanks", `{kind: Placement, metadata: {name: x}, spec: {clusters: " "}}`, "spec"},
 	{"a count of zero", `{kind: Placement, metadata: {name: x}, spec: {clusters: a=b, count: 0}}`, "spec.count"},
