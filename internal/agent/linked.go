@@ -91,6 +91,12 @@ func (r *refusedError) Error() string { return r.Reason + ": " + r.Message }
 
 // linkOnce keeps one link until it ends, and returns how long the hub had it.
 func (a *agent) linkOnce(ctx context.Context) (lasted time.Duration, err error) {
+	if err := a.trust.RenewExpired(ctx); err != nil {
+		if refused, ok := errors.AsType[*trust.Refused](err); ok {
+			return 0, &refusedError{refused.Refusal()}
+		}
+		return 0, err
+	}
 	s, err := link.Dial(ctx, link.DialConfig{
 		Address:              a.Bootstrap.Address,
 		Roots:                a.trust.Roots,

@@ -63,7 +63,7 @@ func (e *Engine) enter(want desired.Entry) *entry {
 		e.unsaved[want.Key] = true
 		return en
 	}
-	en.pruning, en.corrections = inv.Pruning, inv.Corrections
+	en.pruning, en.corrections, en.changes = inv.Pruning, inv.Corrections, inv.Changes
 	for _, r := range inv.Records {
 		if _, taken := e.objects[r.ID]; taken {
 			continue

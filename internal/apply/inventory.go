@@ -9,6 +9,7 @@ import (
 
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/report"
 )
 
 // Memory keeps inventories across restarts; internal/localstore is one. The
@@ -29,6 +30,9 @@ type inventory struct {
 	// Pruning is how far the deletions of the present sync got.
 	Pruning     pruning `cbor:"3,keyasint"`
 	Corrections int64   `cbor:"4,keyasint,omitempty"`
+	// Changes are the latest by others, newest last: a hub that is away hears of
+	// them when it is back, from whichever agent acts then.
+	Changes []report.Change `cbor:"5,keyasint,omitempty"`
 }
 
 // record is one object we applied.

@@ -27,6 +27,17 @@ func (c *Client) Renew(ctx context.Context) error {
 	return c.renew(ctx, id, id.Key)
 }
 
+// RenewExpired renews a certificate that no hub takes any more, and does nothing
+// while it is good. RenewLoop waits by timers: after failures for minutes, and in
+// a machine that is suspended they stand still.
+func (c *Client) RenewExpired(ctx context.Context) error {
+	cert, err := c.GetClientCertificate(nil)
+	if err != nil || c.cfg.Clock.Now().Before(cert.Leaf.NotAfter) {
+		return nil // without one, joining is what helps
+	}
+	return c.Renew(ctx)
+}
+
 // RotateKey replaces the key, once. Until the new key is first used, the hub
 // takes both, so a crash at any point leaves the agent with a good one.
 func (c *Client) RotateKey(ctx context.Context) error {
