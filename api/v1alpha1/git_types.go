@@ -74,6 +74,10 @@ type Commit struct {
 	// +kubebuilder:validation:MaxLength=512
 	Message string       `json:"message,omitempty"`
 	Time    *metav1.Time `json:"time,omitempty"`
+	// Replaces is the commit that the reference led to before, when history was
+	// rewritten and no longer holds it.
+	// +kubebuilder:validation:MaxLength=128
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // RefusedCommit is a commit whose content cannot be delivered.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -271,6 +272,8 @@ func (h *hub) release(ctx context.Context, name string, receipt *fleet.Receipt, 
 	object := newObject(applicationKind, h.project, name, map[string]any{})
 	before, err := h.of(applicationKind, h.project).Get(ctx, name, metav1.GetOptions{})
 	switch {
+	case err == nil && !o.force && follows(before) != "":
+		return nil, wrong("app/%s follows %s: commit there, or take it from there with --force", name, follows(before))
 	case err == nil:
 		if object, err = owned(before, fieldManager); err != nil {
 			return nil, err
@@ -285,6 +288,12 @@ func (h *hub) release(ctx context.Context, name string, receipt *fleet.Receipt, 
 		return nil, fmt.Errorf("deploy %s: %w", name, err)
 	}
 	return as[v1alpha1.Application](after)
+}
+
+// follows is the repository that an application follows, or "".
+func follows(app *unstructured.Unstructured) string {
+	url, _, _ := unstructured.NestedString(app.Object, "spec", "source", "git", "url")
+	return url
 }
 
 // overlay writes what the flags say over what the application had.

@@ -91,7 +91,7 @@ func (c *console) page(ctx context.Context, h *hub, k kind, name string) (*page,
 		if err != nil {
 			return nil, err
 		}
-		return revisionPage(r), nil
+		return revisionPage(r, c.view()), nil
 	}
 }
 

@@ -164,6 +164,9 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 	}
 	p.field("Variables", pairs(a.Spec.Variables))
 	p.field("Revision", a.Status.Revision)
+	if f := a.Status.Source; f != nil {
+		p.field("Commit", commit(f.Commit, v))
+	}
 	p.field("State", deliveryDetail(a.Status))
 	if a.Status.AsOf != nil {
 		p.field("As of", ago(v.now, a.Status.AsOf.Time))
@@ -173,10 +176,48 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 }
 
 func source(s v1alpha1.Source) string {
+	if g := s.Git; g != nil {
+		return repository(g)
+	}
 	if s.Content != nil {
 		return short(s.Content.Digest) + " from " + orNone(s.Content.Origin)
 	}
 	return "inline, " + size(int64(len(s.Inline)))
+}
+
+// repository is "https://h/p, folder deploy, branch main".
+func repository(g *v1alpha1.GitSource) string {
+	words := []string{g.URL}
+	if g.Path != "" {
+		words = append(words, "folder "+g.Path)
+	}
+	switch r := g.Ref; {
+	case r.Branch != "":
+		words = append(words, "branch "+r.Branch)
+	case r.Tag != "":
+		words = append(words, "tag "+r.Tag)
+	case r.Semver != "":
+		words = append(words, "versions "+r.Semver)
+	case r.Commit != "":
+		words = append(words, "commit "+r.Commit[:12])
+	}
+	return strings.Join(words, ", ")
+}
+
+// commit is "1a2b3c4d5e6f mend the door, by Ada <ada@example.com>, 3h ago".
+func commit(c *v1alpha1.Commit, v view) string {
+	if c == nil {
+		return ""
+	}
+	_, id, _ := strings.Cut(c.ID, ":")
+	words := strings.TrimSuffix(id[:min(len(id), 12)]+" "+c.Message, " ")
+	if c.Author != "" {
+		words += ", by " + c.Author
+	}
+	if c.Time != nil {
+		words += ", " + ago(v.now, c.Time.Time)
+	}
+	return words
 }
 
 func clusterStates(states []fleet.ClusterState, v view) grid {
@@ -224,7 +265,7 @@ func placementPage(pl *v1alpha1.Placement) *page {
 	return p
 }
 
-func revisionPage(r *v1alpha1.Revision) *page {
+func revisionPage(r *v1alpha1.Revision, v view) *page {
 	p := &page{}
 	p.meta(r.ObjectMeta)
 	p.field("Application", r.Spec.Application)
@@ -235,5 +276,6 @@ func revisionPage(r *v1alpha1.Revision) *page {
 	}
 	p.field("Origin", r.Spec.Origin)
 	p.field("Author", r.Spec.Author)
+	p.field("Commit", commit(r.Spec.Commit, v))
 	return p
 }

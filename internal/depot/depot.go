@@ -5,6 +5,7 @@
 package depot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"atoll.dev/atoll/internal/policy"
 	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/seal"
+	"atoll.dev/atoll/internal/source"
 )
 
 // Depot is safe for concurrent use.
@@ -57,9 +59,16 @@ func New(in Stores, c client.Client, namespace string, refs seal.RefKey) *Depot 
 }
 
 // Refused says that a source cannot be admitted until its author changes it.
-type Refused struct{ Err error }
+type Refused struct {
+	Err error
+	// Why is a reason in one word; empty for SourceRefused.
+	Why string
+}
 
 func (r *Refused) Error() string { return r.Err.Error() }
+
+// Reason is for a condition.
+func (r *Refused) Reason() string { return cmp.Or(r.Why, source.SourceRefused) }
 
 // Unwrap gives the cause.
 func (r *Refused) Unwrap() error { return r.Err }
@@ -71,6 +80,8 @@ type Content struct {
 	Bytes   int64
 	Secrets int
 	Origin  string
+	// Commit is what it was rendered from, if it came from Git.
+	Commit *v1alpha1.Commit
 }
 
 // Revision is the record of c for an application.
@@ -92,6 +103,7 @@ func (c Content) Revision(app *v1alpha1.Application) *v1alpha1.Revision {
 			Bytes:       c.Bytes,
 			Secrets:     int32(c.Secrets),
 			Origin:      c.Origin,
+			Commit:      c.Commit,
 		},
 	}
 }
@@ -103,7 +115,7 @@ func (c Content) Revision(app *v1alpha1.Application) *v1alpha1.Revision {
 func (d *Depot) Store(ctx context.Context, project *v1alpha1.Project, files []content.File) (Content, []report.Problem, error) {
 	parsed, err := content.Parse(files, content.Options{Ref: d.refs.Ref})
 	if err != nil {
-		return Content{}, nil, &Refused{err}
+		return Content{}, nil, &Refused{Err: err}
 	}
 	probe := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: project.Name, Namespace: project.Name}}
 	violations := CheckBundle(project.Name, desired.MemberNamespace(probe, project), desired.BuildPolicy(probe, project), parsed.Bundle, nil)
@@ -150,8 +162,8 @@ func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace 
 	if err != nil && !errors.As(err, &refused) {
 		return Content{}, err
 	}
-	if err != nil && app.Spec.Source.Content != nil {
-		return c, err // the upload may still come; it is cheap to look again
+	if app.Spec.Source.Git != nil || err != nil && app.Spec.Source.Content != nil {
+		return c, err // what was fetched, or uploaded, may change; it is cheap to look again
 	}
 	d.mu.Lock()
 	d.admitted[key] = admission{uid: string(app.UID), source: *app.Spec.Source.DeepCopy(), space: namespace, content: c, err: err}
@@ -160,7 +172,7 @@ func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace 
 }
 
 func sameSource(a, b v1alpha1.Source) bool {
-	if a.Inline != b.Inline || (a.Content == nil) != (b.Content == nil) {
+	if a.Inline != b.Inline || (a.Content == nil) != (b.Content == nil) || (a.Git == nil) != (b.Git == nil) {
 		return false
 	}
 	return a.Content == nil || *a.Content == *b.Content
@@ -173,17 +185,20 @@ func (d *Depot) admit(ctx context.Context, app *v1alpha1.Application, namespace 
 			return Content{}, fmt.Errorf("admit application %s/%s: %w", app.Namespace, app.Name, err)
 		}
 		if err != nil {
-			return Content{}, &Refused{fmt.Errorf("content %s is not stored in project %s: upload it with `atoll deploy %s -f …`: %w",
+			return Content{}, &Refused{Err: fmt.Errorf("content %s is not stored in project %s: upload it with `atoll deploy %s -f …`: %w",
 				desired.Digest(upload.Digest).Short(), app.Namespace, app.Name, err)}
 		}
 		c := describe(b, data)
 		c.Origin = upload.Origin
 		return c, nil
 	}
+	if app.Spec.Source.Git != nil {
+		return d.admitFetched(ctx, app)
+	}
 	// Inline manifests lie in clear in the hub's store: no Ref, no Secret values.
 	parsed, err := content.Parse([]content.File{{Name: "spec.source.inline", Data: []byte(app.Spec.Source.Inline)}}, content.Options{Namespace: namespace})
 	if err != nil {
-		return Content{}, &Refused{err}
+		return Content{}, &Refused{Err: err}
 	}
 	c, err := d.keep(ctx, app.Namespace, parsed)
 	c.Origin = "inline"

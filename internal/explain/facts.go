@@ -79,6 +79,9 @@ func (f Facts) ref() string     { return "app/" + f.Application.Name }
 func (f Facts) project() string { return " --project " + f.Application.Namespace }
 
 func (f Facts) deploy() string {
+	if git := f.Application.Spec.Source.Git; git != nil {
+		return "commit that to " + git.URL
+	}
 	return fmt.Sprintf("atoll deploy %s -f PATH%s", f.Application.Name, f.project())
 }
 

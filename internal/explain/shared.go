@@ -32,6 +32,8 @@ func (f Facts) source() Link {
 		l.Do = "create the project: atoll apply -f project.yaml"
 	case accepted == nil:
 		l.Outcome, l.Why = Waiting, fmt.Sprintf("the hub has not looked at generation %d yet", f.Application.Generation)
+	case accepted.Status == metav1.ConditionTrue && f.unfetched() != nil:
+		l.Outcome, l.Why, l.Do = Broken, f.unfetched().Message, f.mendSource(f.unfetched().Reason)
 	case accepted.Status == metav1.ConditionTrue:
 		l.Outcome, l.Why = OK, f.origin()
 	case f.Application.DeletionTimestamp != nil:
@@ -44,7 +46,20 @@ func (f Facts) source() Link {
 	return l
 }
 
+// unfetched is why the hub cannot follow the source, nil if it can.
+func (f Facts) unfetched() *metav1.Condition {
+	c := f.condition(v1alpha1.ConditionFetched)
+	if c == nil || c.Status == metav1.ConditionTrue {
+		return nil
+	}
+	return c
+}
+
 func (f Facts) mendSource(reason string) string {
+	if f.Application.Spec.Source.Git != nil && reason != "PolicyRefused" {
+		return "mend it in the repository, or spec.source.git and its Secret; the hub looks again by itself, and now with: kubectl annotate applications.atoll.dev " +
+			f.Application.Name + " -n " + f.Application.Namespace + " --overwrite atoll.dev/fetch=$(date +%s)"
+	}
 	if reason == "PolicyRefused" {
 		return "take the object out and " + f.deploy() + ", or let an admin widen the project: kubectl edit projects.atoll.dev " + f.Project.Name
 	}
@@ -57,6 +72,10 @@ func (f Facts) mendSource(reason string) string {
 func (f Facts) origin() string {
 	source := f.Application.Spec.Source
 	switch {
+	case source.Git != nil && f.Application.Status.Source != nil && f.Application.Status.Source.Commit != nil:
+		c := f.Application.Status.Source.Commit
+		_, id, _ := strings.Cut(c.ID, ":")
+		return strings.TrimSuffix(fmt.Sprintf("admitted, commit %.12s of %s: %s", id, source.Git.URL, c.Message), ": ")
 	case source.Content == nil:
 		return "the inline manifests are admitted"
 	case source.Content.Origin != "":

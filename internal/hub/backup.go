@@ -139,6 +139,9 @@ func noteContent(used map[held]bool, key string, value []byte) error {
 		if c := app.Spec.Source.Content; c != nil {
 			used[held{app.Namespace, desired.Digest(c.Digest)}] = true
 		}
+		if f := app.Status.Source; f != nil && f.Digest != "" {
+			used[held{app.Namespace, desired.Digest(f.Digest)}] = true
+		}
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"atoll.dev/atoll/internal/blob/oci"
+	"atoll.dev/atoll/internal/egress"
 )
 
 // Command is the verb `atoll hub`.
@@ -85,6 +86,7 @@ registry without TLS.`,
 	f.StringSliceVar(&o.PublicAddresses, "public-address", nil, "host:port that agents are told to dial, if it is not --agent-listen; repeated, further names and addresses, which the certificates of both ports then carry")
 	f.StringVar(&o.PeerAddress, "peer-address", "", "host:port at which other hubs of the same store reach this one's API (default: --listen, or an address of this machine's name when that is everywhere)")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
+	f.StringSliceVar(&o.SourceAllow, "source-allow", nil, "addresses and networks, such as 127.0.0.0/8, that projects may name as sources although they belong to this machine or to its cloud's own services")
 	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
 	cmd.AddCommand(keysCommand(), rotateRootCommand(), backupCommand(), restoreCommand())
@@ -149,6 +151,9 @@ func (o *Options) check(words io.Writer) error {
 	}
 	if err := o.checkAddresses(words); err != nil {
 		return err
+	}
+	if _, err := egress.ParseAllow(o.SourceAllow); err != nil {
+		return fmt.Errorf("--source-allow: %w", err)
 	}
 	if o.Profiles != "" {
 		if err := loopbackOnly(o.Profiles); err != nil {

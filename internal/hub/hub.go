@@ -65,6 +65,9 @@ type Options struct {
 	// one's API; default where it listens.
 	PeerAddress string
 	Heartbeat   time.Duration
+	// SourceAllow are addresses and networks that projects may have fetched from
+	// although they are this machine's own or its network's.
+	SourceAllow []string
 	// Profiles is the loopback host:port of net/http/pprof; empty for none.
 	Profiles string
 	Log      *slog.Logger

@@ -63,6 +63,9 @@ func (h *hub) sweep(ctx context.Context, now time.Time) (int, error) {
 		if c := apps.Items[i].Spec.Source.Content; c != nil {
 			used[stored{apps.Items[i].Namespace, desired.Digest(c.Digest)}] = true
 		}
+		if f := apps.Items[i].Status.Source; f != nil {
+			used[stored{apps.Items[i].Namespace, desired.Digest(f.Digest)}] = true
+		}
 	}
 	outdated := assign.Outdated(apps.Items, revisions.Items, runs.Items)
 	for i := range revisions.Items {

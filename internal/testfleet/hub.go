@@ -87,7 +87,8 @@ func (h *hubProcess) prepare(name string) error {
 		name: "the hub",
 		path: path,
 		log:  filepath.Join(h.Dir, strings.Replace(name, "data", "hub", 1)+".log"),
-		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", h.heartbeat.String()},
+		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", h.heartbeat.String(),
+			"--source-allow", "127.0.0.0/8"},
 	}
 	if h.store != nil {
 		h.args = append(h.args, h.store.flags()...)

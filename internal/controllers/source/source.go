@@ -1,0 +1,216 @@
+// Package source has the hub follow the repositories that applications name:
+// it looks at them in time, takes in what is new and records on the Application
+// what that was, or why there is nothing. It never takes anything away: what
+// was fetched before stays until something newer is good.
+//
+// What a reference means lies in internal/source, fetching in its package git,
+// manifests in internal/render; what becomes of the content is decided where an
+// upload's is, by internal/controllers/application.
+package source
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/content"
+	"atoll.dev/atoll/internal/depot"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/git"
+)
+
+// Repositories are fetched from; git.Cache is one.
+type Repositories interface {
+	// Refs is what a repository offers, as asked at since or later.
+	Refs(ctx context.Context, a git.Access, since time.Time) (source.Refs, error)
+	// Fetch is a folder of a commit, there until release is called.
+	Fetch(ctx context.Context, a git.Access, chosen source.Chosen, folder string) (s source.Snapshot, release func(), err error)
+	// Ancestry tells whether a later commit was built on an earlier one.
+	Ancestry(ctx context.Context, a git.Access, from, to string) (git.Ancestry, error)
+}
+
+// Depot stores what was fetched.
+type Depot interface {
+	Keep(ctx context.Context, app *v1alpha1.Application, files []content.File) (depot.Content, error)
+	Holds(ctx context.Context, project string, digest desired.Digest) (bool, error)
+}
+
+// Renderer makes manifests of a folder. A *source.Failure that lasts is for the
+// owner of the source.
+type Renderer func(ctx context.Context, app *v1alpha1.Application, s source.Snapshot) ([]content.File, error)
+
+// Reconciler follows sources.
+type Reconciler struct {
+	Client client.Client
+	// Secrets reads credentials, from the API and not from a cache: those of all
+	// projects do not belong into memory.
+	Secrets client.Reader
+	Git     Repositories
+	Render  Renderer
+	Depot   Depot
+	Events  events.EventRecorder
+	Now     func() time.Time
+	// Spread makes of a time to wait one that differs by chance, so that those
+	// who began together do not go on together.
+	Spread func(time.Duration) time.Duration
+
+	mu    sync.Mutex
+	known map[types.NamespacedName]*memory
+	busy  map[string]int
+}
+
+// memory is what this process knows of an application and needs not keep.
+type memory struct {
+	failures int
+	// asked is the spec and the request that were last looked at.
+	asked string
+	// sure is the content that was seen to be stored.
+	sure desired.Digest
+}
+
+const (
+	defaultInterval = time.Minute
+	minInterval     = 10 * time.Second
+	// shared is how old an answer may be for a change of the spec: many that are
+	// applied together are one look.
+	shared = 5 * time.Second
+	// maxBusy is how many looks one project has at a time, so that servers which
+	// never answer take the turns of their own project only.
+	maxBusy = 4
+)
+
+// Reconcile looks at one application's source if it is time.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	app := &v1alpha1.Application{}
+	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
+		r.forget(req.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if app.Spec.Source.Git == nil || app.DeletionTimestamp != nil {
+		r.forget(req.NamespacedName)
+		return ctrl.Result{}, r.clear(ctx, app)
+	}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: app.Namespace}, &v1alpha1.Project{}); err != nil {
+		// Without a project nobody has a claim to have anything fetched.
+		return ctrl.Result{RequeueAfter: r.Spread(defaultInterval)}, client.IgnoreNotFound(err)
+	}
+	if !r.enter(app.Namespace) {
+		return ctrl.Result{RequeueAfter: r.Spread(time.Second)}, nil
+	}
+	defer r.leave(app.Namespace)
+	m, since := r.recall(app)
+	next, err := r.look(ctx, app, m, since)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, ctx.Err()
+	}
+	if next == nil {
+		return ctrl.Result{}, err // of the hub's own, which the queue tries again
+	}
+	if err := r.record(ctx, app, *next); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: r.wait(app, m, next)}, nil
+}
+
+// recall says since when an answer counts: after a change now, else since the
+// last look was due.
+func (r *Reconciler) recall(app *v1alpha1.Application) (*memory, time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = map[types.NamespacedName]*memory{}
+	}
+	name := client.ObjectKeyFromObject(app)
+	m := r.known[name]
+	if m == nil {
+		m = &memory{}
+		r.known[name] = m
+	}
+	asked := fmt.Sprint(app.Generation, " ", app.Annotations[v1alpha1.AnnotationFetch])
+	if asked == m.asked {
+		return m, r.Now().Add(-interval(app) * 3 / 4)
+	}
+	requested := m.asked != ""
+	m.asked, m.failures = asked, 0
+	if requested {
+		return m, r.Now()
+	}
+	return m, r.Now().Add(-shared)
+}
+
+func (r *Reconciler) forget(name types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, name)
+}
+
+func (r *Reconciler) enter(project string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy == nil {
+		r.busy = map[string]int{}
+	}
+	if r.busy[project] >= maxBusy {
+		return false
+	}
+	r.busy[project]++
+	return true
+}
+
+func (r *Reconciler) leave(project string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy[project]--; r.busy[project] == 0 {
+		delete(r.busy, project)
+	}
+}
+
+func interval(app *v1alpha1.Application) time.Duration {
+	if i := app.Spec.Source.Git.Interval; i != nil {
+		return max(i.Duration, minInterval)
+	}
+	return defaultInterval
+}
+
+// wait is the interval, or after failures less at first and then as long.
+func (r *Reconciler) wait(app *v1alpha1.Application, m *memory, next *outcome) time.Duration {
+	every := interval(app)
+	if next.condition.True || next.lasting {
+		m.failures = 0
+		return r.Spread(every)
+	}
+	back := minInterval << min(m.failures, 6)
+	m.failures++
+	return r.Spread(min(back, max(every, defaultInterval)))
+}
+
+// access reads the credentials. Whoever holds another version of the Secret
+// holds another right.
+func (r *Reconciler) access(ctx context.Context, app *v1alpha1.Application) (git.Access, error) {
+	spec := app.Spec.Source.Git
+	remote, err := source.ParseRemote(spec.URL)
+	if err != nil {
+		return git.Access{}, source.Refuse(source.NoRepository, "spec.source.git.url: %w", err)
+	}
+	a := git.Access{Remote: remote}
+	if spec.SecretRef == nil {
+		return a, nil
+	}
+	secret := &corev1.Secret{}
+	name := types.NamespacedName{Namespace: app.Namespace, Name: spec.SecretRef.Name}
+	if err := r.Secrets.Get(ctx, name, secret); err != nil {
+		return a, source.Fail(source.CredentialMissing, "Secret %s cannot be read: %w", name, err)
+	}
+	a.Holder = fmt.Sprintf("%s %s %s", name, secret.UID, secret.ResourceVersion)
+	a.Credentials, err = git.ReadCredentials(remote, name.String(), secret.Data)
+	return a, err
+}

@@ -1,0 +1,75 @@
+package hub
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/clock"
+	followed "atoll.dev/atoll/internal/controllers/source"
+	"atoll.dev/atoll/internal/egress"
+	"atoll.dev/atoll/internal/source/git"
+)
+
+// sourceWorkers mostly wait for other people's servers.
+const sourceWorkers = 16
+
+// followSources prepares what looks at the repositories of applications.
+func (h *hub) followSources() error {
+	allow, err := egress.ParseAllow(h.SourceAllow)
+	if err != nil {
+		return err
+	}
+	repositories, err := git.Open(filepath.Join(h.DataDir, "source-cache"), egress.Guard{Allow: allow}, git.DefaultLimits, clock.Now)
+	if err != nil {
+		return err
+	}
+	err = builder.ControllerManagedBy(h.mgr).Named("source").
+		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, fetchAsked))).
+		WithOptions(concurrent(sourceWorkers)).Complete(&followed.Reconciler{
+		Client: h.mgr.GetClient(), Secrets: h.live, Git: repositories, Render: manifests, Depot: h.depot,
+		Events: h.mgr.GetEventRecorder("atoll"), Now: clock.Now, Spread: spread,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare the source controller: %w", err)
+	}
+	return nil
+}
+
+// spread is up to a tenth more or less.
+func spread(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}
+
+// fetchAsked is somebody's wish that a source is looked at now.
+var fetchAsked = onUpdate(func(before, after *v1alpha1.Application) bool {
+	return before.Annotations[v1alpha1.AnnotationFetch] != after.Annotations[v1alpha1.AnnotationFetch]
+})
+
+// fetchedChanged is news of a source, which the intent loop takes up.
+var fetchedChanged = onUpdate(func(before, after *v1alpha1.Application) bool {
+	return !reflect.DeepEqual(before.Status.Source, after.Status.Source) ||
+		!reflect.DeepEqual(meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionFetched),
+			meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionFetched))
+})
+
+func onUpdate(differs func(before, after *v1alpha1.Application) bool) predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*v1alpha1.Application)
+			after, also := e.ObjectNew.(*v1alpha1.Application)
+			return ok && also && differs(before, after)
+		},
+	}
+}
