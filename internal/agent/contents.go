@@ -5,6 +5,7 @@ import (
 	"maps"
 	"sync"
 
+	"atoll.dev/atoll/internal/apply"
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/seal"
@@ -133,7 +134,7 @@ func (c *contents) bundle(d desired.Digest) (content.Bundle, error) {
 	case err != nil:
 		return content.Bundle{}, err
 	default:
-		return content.Bundle{}, fmt.Errorf("content %s has not arrived yet", d.Short())
+		return content.Bundle{}, fmt.Errorf("content %s: %w", d.Short(), apply.ErrPending)
 	}
 }
 

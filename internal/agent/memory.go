@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // engine is what memory needs of internal/apply.
 type engine interface {
-	SetRoot(context.Context, desired.Root, apply.Bundles, apply.Values)
+	SetRoot(_ context.Context, _ desired.Root, _ apply.Bundles, _ apply.Values, recalled ...desired.Key)
 	States() map[desired.Key]report.State
 	Changed() <-chan struct{}
 }
@@ -46,6 +47,9 @@ type memory struct {
 	announced desired.Root
 	digest    desired.Digest // of announced
 	verdict   verdict
+	// recalled are the entries that were stored, and of which no hub has said
+	// anything since this agent began: they may be older than what runs.
+	recalled map[desired.Key]bool
 	// kept is the root in the local store; what it is made of stays here until
 	// a later one is stored whole.
 	kept    desired.Root
@@ -86,6 +90,10 @@ func (m *memory) load(ctx context.Context) error {
 	m.stamp = snapshot.Seen
 	m.verdict.Effective, m.kept = snapshot.Root, snapshot.Root
 	m.announced, m.digest = snapshot.Root, snapshot.Root.Digest()
+	m.recalled = map[desired.Key]bool{}
+	for _, e := range snapshot.Root.Entries {
+		m.recalled[e.Key] = true
+	}
 	if m.told() {
 		m.enforce()
 	}
@@ -147,10 +155,22 @@ func (m *memory) obey(from wire.Stamp, accepted string) {
 	if m.verdict.Follow {
 		m.stamp = wire.Stamp{Incarnation: from.Incarnation, Term: from.Term}
 	}
+	m.heard()
 	m.retain()
 	m.enforce()
 	notify(m.dirty)
 	notify(m.changed)
+}
+
+// heard notes that the hub has spoken of all entries but those of which it
+// cannot tell, or which are held against its word; m.mu is held.
+func (m *memory) heard() {
+	for k := range m.recalled {
+		e, announced := m.announced.Get(k)
+		if _, held := m.verdict.Held[k]; !held && (!announced || !e.Hold) {
+			delete(m.recalled, k)
+		}
+	}
 }
 
 // retain drops the contents that no root needs any more; m.mu is held.
@@ -173,11 +193,16 @@ func (m *memory) confirm(from wire.Stamp, accepted string) {
 		m.stamp = wire.Stamp{Incarnation: from.Incarnation, Term: from.Term}
 		notify(m.dirty)
 	}
+	if before := len(m.recalled); before > 0 {
+		if m.heard(); len(m.recalled) < before {
+			m.enforce()
+		}
+	}
 }
 
 // enforce hands the effective root to the engine; m.mu is held.
 func (m *memory) enforce() {
-	m.engine.SetRoot(context.Background(), m.verdict.Effective, m.contents.bundle, m.contents.value)
+	m.engine.SetRoot(context.Background(), m.verdict.Effective, m.contents.bundle, m.contents.value, slices.Collect(maps.Keys(m.recalled))...)
 }
 
 // keep takes a content that has arrived.

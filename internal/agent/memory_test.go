@@ -26,13 +26,15 @@ type engineLike struct {
 	bundles apply.Bundles
 	values  apply.Values
 	sets    int
-	changed chan struct{}
+	// recalled came with the last root.
+	recalled []desired.Key
+	changed  chan struct{}
 }
 
-func (e *engineLike) SetRoot(_ context.Context, r desired.Root, b apply.Bundles, v apply.Values) {
+func (e *engineLike) SetRoot(_ context.Context, r desired.Root, b apply.Bundles, v apply.Values, recalled ...desired.Key) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.root, e.bundles, e.values = r, b, v
+	e.root, e.bundles, e.values, e.recalled = r, b, v, recalled
 	e.sets++
 }
 

@@ -126,6 +126,7 @@ func (e *Engine) renewAccess(ctx context.Context, j job) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.add(j.target.kind, j.target.id) // an object found later is not in what p began with
 	if now := e.clock(); made || now.Sub(p.renewed) >= regrant {
 		p.granted, p.renewed = "", now
 	}

@@ -62,6 +62,9 @@ type Engine struct {
 	projects map[string]*projectAccess
 	member   member
 	unsaved  map[desired.Key]bool
+	recalled map[desired.Key]bool // of root
+	formers  map[desired.Key]former
+	hearBy   time.Time // how long the hub is waited for; recall.go
 	storeErr error
 	facts    factsCache
 }
@@ -74,7 +77,7 @@ func New(cfg *rest.Config, o Options) (*Engine, error) {
 		unrecorded: rate.NewLimiter(100, 20),
 		entries:    map[desired.Key]*entry{}, objects: map[ID]*object{}, heirs: map[ID]string{},
 		watches: map[watchKey]*watcher{}, projects: map[string]*projectAccess{}, unsaved: map[desired.Key]bool{},
-		member: newMember(),
+		formers: map[desired.Key]former{}, member: newMember(),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -175,11 +178,20 @@ func (e *Engine) work(ctx context.Context) {
 }
 
 // SetRoot makes the engine converge towards root. It does not wait. Calling it
-// again with the same root retries what lacked content or values.
-func (e *Engine) SetRoot(_ context.Context, root desired.Root, bundles Bundles, values Values) {
+// again with the same root retries what lacked content or values. Of the recalled
+// entries no hub has said anything since the agent began.
+func (e *Engine) SetRoot(_ context.Context, root desired.Root, bundles Bundles, values Values, recalled ...desired.Key) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.keepFormer(root)
 	e.root, e.bundles, e.values = &root, bundles, values
+	e.recalled = make(map[desired.Key]bool, len(recalled))
+	for _, k := range recalled {
+		e.recalled[k] = true
+	}
+	if len(recalled) > 0 && e.hearBy.IsZero() {
+		e.hearBy = e.clock().Add(patienceForHub)
+	}
 	if e.ctx != nil && e.member.listed() {
 		e.follow()
 	}
@@ -200,10 +212,15 @@ func (e *Engine) follow() {
 		if !ok {
 			en = e.enter(want)
 		}
-		if digest := want.Digest(); digest != en.digest || !en.prepared || len(en.problems) > 0 {
+		heard := en.recalled && !e.recalled[want.Key]
+		if digest := want.Digest(); digest != en.digest || !en.prepared || len(en.problems) > 0 || heard && en.overtaken {
 			en.renew(want, digest)
 			e.queue.Add(task{entry: want.Key}, ordinary)
 		}
+		if heard {
+			e.confirm(en)
+		}
+		en.recalled = e.recalled[want.Key]
 	}
 	// What was saved for applications that are not in the root is orphaned: an
 	// entry that vanishes without being withdrawn is never deleted.

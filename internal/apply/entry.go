@@ -39,6 +39,12 @@ type entry struct {
 	corrections int64
 	gone        bool // withdrawn, and nothing is left to do
 
+	// recalled and what follows from it: recall.go.
+	recalled  bool
+	overtaken bool // what runs is newer than the entry
+	// named is the content of which all objects are in objects.
+	named desired.Digest
+
 	stale bool // state must be computed again
 	state report.State
 }
@@ -88,18 +94,20 @@ func (e *Engine) forget(en *entry) {
 		e.drop(en, id)
 	}
 	delete(e.entries, en.want.Key)
+	delete(e.formers, en.want.Key)
 	e.unsaved[en.want.Key] = true
 	e.wakeSave()
 	e.wakeClaimants()
 }
 
 // drop removes an object from the inventory; another application that waits
-// for it may take it over.
+// for it may take over what was ours.
 func (e *Engine) drop(en *entry, id ID) {
+	o := en.objects[id]
 	delete(en.objects, id)
 	delete(e.objects, id)
 	for _, other := range e.entries {
-		if _, waits := other.waiting[id]; waits && other != en {
+		if _, waits := other.waiting[id]; waits && other != en && o.rec != nil {
 			e.heirs[id] = FieldManager(en.want.Key)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +45,8 @@ type world struct {
 	entries map[desired.Key]desired.Entry
 	clock   func() time.Time
 	logged  *strings.Builder
+	// alone tells that the engine has its entries from memory: no hub has spoken.
+	alone bool
 }
 
 func memberConfig(t *testing.T) *rest.Config {
@@ -154,7 +158,14 @@ func (w *world) sync() {
 			return nil, fmt.Errorf("value %s has not arrived", ref)
 		}
 		return v, nil
-	})
+	}, w.recalled()...)
+}
+
+func (w *world) recalled() []desired.Key {
+	if !w.alone {
+		return nil
+	}
+	return slices.Collect(maps.Keys(w.entries))
 }
 
 // store makes a content of manifests and returns its digest.

@@ -58,6 +58,8 @@ type object struct {
 	busy      bool
 	stash     *sighting // the newest event while busy
 	attempted bool
+	doubtful  bool // whether it was ever applied is to be found out
+	weighed   bool // it was held against what was recorded
 	remove    bool // deletion is approved
 	deleting  bool // and accepted by the API server
 	failures  int
@@ -99,6 +101,8 @@ const (
 	recreate      // someone deleted it
 	check         // read it
 	remove        // delete it
+	trace         // see whether it is there, and ours
+	weigh         // see whether it is later than what was recorded
 )
 
 func (s step) priority() priority {
@@ -109,8 +113,20 @@ func (s step) priority() priority {
 	return ordinary
 }
 
-// next decides the step; paused and Report mode hold corrections only.
+// next decides the step; what is only remembered is weighed before it is written.
 func (o *object) next(now time.Time) step {
+	s := o.due(now)
+	switch {
+	case o.entry.overtaken:
+		return idle
+	case o.entry.recalled && !o.weighed && (s == create || s == deliver || s == correct):
+		return weigh
+	}
+	return s
+}
+
+// due is the step for what is asked; paused and Report mode hold corrections only.
+func (o *object) due(now time.Time) step {
 	switch {
 	case o.remove && o.deleting:
 		if o.recheck {
@@ -119,6 +135,8 @@ func (o *object) next(now time.Time) step {
 		return idle
 	case o.remove:
 		return remove
+	case !o.wanted() && o.doubtful && o.rec == nil:
+		return trace
 	case !o.wanted() || o.blocked != "" || o.terminating:
 		return idle
 	case o.rec == nil:

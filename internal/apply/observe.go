@@ -51,6 +51,7 @@ func (e *Engine) observe(o *object, s sighting) {
 		e.vanished(o, uid)
 		return
 	}
+	first := !o.seen
 	o.version, o.seen, o.missing, o.vanished = s.meta.GetResourceVersion(), true, false, false
 	if uid != o.uid {
 		o.uid, o.firstSeen = uid, e.clock()
@@ -68,6 +69,9 @@ func (e *Engine) observe(o *object, s sighting) {
 	e.touch(o.entry)
 	if next := o.next(e.clock()); next != idle {
 		e.queue.Add(task{object: o.id}, next.priority())
+	}
+	if first && o.entry.applied() {
+		e.prune(o.entry) // after a restart nothing else may happen
 	}
 }
 

@@ -19,14 +19,18 @@ func (e *Engine) prepare(ctx context.Context, key desired.Key) {
 		return
 	}
 	want, digest, bundles, values := en.want, en.digest, e.bundles, e.values
+	doubts := e.doubts(en)
+	e.mu.Unlock()
 	if want.Withdrawn {
-		e.withdraw(en)
-		e.mu.Unlock()
+		e.letGo(ctx, en, want, digest)
 		return
 	}
-	e.mu.Unlock()
 
 	r, rules, problems, retry := e.gather(ctx, want, bundles, values)
+	before, err := e.names(ctx, doubts)
+	if err != nil && len(problems) == 0 {
+		problems, retry = wholeEntry(want, "ApplyFailed", err), true
+	}
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -38,18 +42,27 @@ func (e *Engine) prepare(ctx context.Context, key desired.Key) {
 	if len(problems) > 0 {
 		// What was prepared before stays enforced, and nothing is pruned.
 		if retry {
-			e.retryPrepare(en, 200*time.Millisecond, 30*time.Second)
+			e.retryPrepare(en, firstRetry, lastRetry)
 		}
 		return
 	}
+	e.doubt(en, before)
 	e.take(en, r, rules)
+}
+
+// Waits between attempts to prepare.
+const firstRetry, lastRetry = 200 * time.Millisecond, 30 * time.Second
+
+// wholeEntry is a problem of no single object.
+func wholeEntry(want desired.Entry, reason string, err error) []report.Problem {
+	return []report.Problem{{Object: report.ObjectRef{Kind: "Application", Name: want.Key.Application}, Reason: reason, Message: clip(err.Error())}}
 }
 
 // gather does all that needs the member or the store. retry tells whether the
 // problems may pass by themselves.
 func (e *Engine) gather(ctx context.Context, want desired.Entry, bundles Bundles, values Values) (r rendering, rules entryRules, problems []report.Problem, retry bool) {
 	whole := func(reason string, err error) []report.Problem {
-		return []report.Problem{{Object: report.ObjectRef{Kind: "Application", Name: want.Key.Application}, Reason: reason, Message: clip(err.Error())}}
+		return wholeEntry(want, reason, err)
 	}
 	rules, err := compileRules(want.Policy)
 	if err != nil {
@@ -91,6 +104,10 @@ func compileRules(p desired.Policy) (entryRules, error) {
 // take swaps a rendering in and queues what it needs; e.mu is held.
 func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	en.prepared, en.taken, en.rules, en.heldWhy = true, en.digest, rules, ""
+	en.named = en.want.Content
+	if en.overtaken {
+		en.catchUp()
+	}
 	en.waiting, en.left = map[ID]report.ObjectRef{}, [2]int{}
 	e.unmap(en, r.unmapped)
 	wanted := map[ID]bool{}
@@ -123,7 +140,9 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 		}
 		former := o.entry
 		e.drop(former, item.id)
-		e.heirs[item.id] = FieldManager(former.want.Key)
+		if o.rec != nil {
+			e.heirs[item.id] = FieldManager(former.want.Key)
+		}
 		e.touch(former)
 		ok = false
 	}
@@ -138,7 +157,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	}
 	o.exact = en.rules.exact.For(o.id.GroupKind(), o.id.Name)
 	o.blocked = e.member.limits.refuses(o.id)
-	o.remove, o.deleting, o.attempted = false, false, false
+	o.remove, o.deleting, o.attempted, o.doubtful, o.weighed = false, false, false, false, false
 	o.tryAnew()
 	e.repause(o)
 	e.watchKind(item.kind, o.id.Namespace, en.rules.health.has(o.id.GroupKind()))

@@ -13,8 +13,11 @@ func (e *Engine) withdraw(en *entry) {
 
 // prune decides on what is owned and not wanted, and starts it; e.mu is held.
 func (e *Engine) prune(en *entry) {
-	if !en.prepared || en.left != [2]int{} || !en.want.Withdrawn && !en.applied() {
+	if !en.prepared || en.recalled || en.left != [2]int{} || !en.want.Withdrawn && !en.applied() {
 		return
+	}
+	if e.startTraces(en) {
+		return // what is found comes back here
 	}
 	plan := planPrune(e.pruneInput(en))
 	e.touch(en)

@@ -79,7 +79,7 @@ func (t *tally) sort() {
 
 func (e *Engine) summarize(en *entry, now time.Time) report.State {
 	s := report.State{Key: en.want.Key, Entry: en.digest, Revision: en.want.Revision, Corrections: en.corrections}
-	t := tally{pending: en.taken != en.digest}
+	t := tally{pending: en.taken != en.digest || en.overtaken}
 	for _, o := range en.objects {
 		e.count(&s, &t, o, now)
 	}
@@ -263,6 +263,8 @@ func sentence(en *entry, s report.State, t tally) string {
 		return fmt.Sprintf("%s: %s: %s", p.Reason, p.Object, p.Message)
 	case len(t.problems) > 0 && en.taken != en.digest:
 		return t.problems[0].Reason + ": " + t.problems[0].Message
+	case en.overtaken:
+		return "what runs here is newer than what the agent had stored; it stays as it is until the hub has spoken"
 	case t.drifted && t.paused > 0:
 		return fmt.Sprintf("%d fields changed by others; correction is paused", len(t.drift))
 	case t.drifted:

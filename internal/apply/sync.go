@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ type outcome struct {
 	absent  bool            // the object does not exist
 	foreign bool            // what stands there is not ours: forget it
 	deleted bool            // the deletion was accepted
+	later   bool            // a later hand of ours than was recorded
 }
 
 // syncObject brings one object a step nearer to what it should be.
@@ -87,6 +89,9 @@ func (e *Engine) tooEarly(o *object, s step, now time.Time) bool {
 	if (s == correct || s == recreate) && o.calmUntil.After(until) {
 		until = o.calmUntil
 	}
+	if (s == create || s == recreate) && o.entry.recalled && e.hearBy.After(until) {
+		until = e.hearBy
+	}
 	if wait := until.Sub(now); wait > 0 {
 		e.queue.AddAfter(task{object: o.id}, s.priority(), wait)
 		return true
@@ -113,15 +118,22 @@ func (e *Engine) jobFor(o *object, s step, now time.Time) job {
 func (e *Engine) carryOut(ctx context.Context, j job) outcome {
 	if j.target.kind.gvr.Resource == "" {
 		k, err := e.kinds.Find(ctx, gvkOf(j.object.ref))
+		if j.step == trace && errors.Is(err, errNoKind) {
+			return outcome{foreign: true}
+		}
 		if err != nil {
 			return e.failed(ctx, j, err)
 		}
 		j.target.kind = k
 	}
-	if j.unrecorded && j.step != remove && e.unrecorded.Wait(ctx) != nil {
+	if j.unrecorded && j.step != remove && j.step != trace && e.unrecorded.Wait(ctx) != nil {
 		return outcome{err: ctx.Err()}
 	}
 	switch j.step {
+	case trace:
+		return e.lookFor(ctx, j)
+	case weigh:
+		return e.weigh(ctx, j)
 	case remove:
 		return e.remove(ctx, j)
 	case check:
@@ -140,6 +152,10 @@ func (e *Engine) carryOut(ctx context.Context, j job) outcome {
 func (e *Engine) record(o *object, j job, out outcome) {
 	en := o.entry
 	e.touch(en)
+	if j.step == weigh && out.err == nil && out.problem == nil {
+		e.weighed(o, out)
+		return
+	}
 	defer e.attempted(o)
 	switch {
 	case out.err != nil || out.problem != nil:

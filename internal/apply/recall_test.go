@@ -1,0 +1,142 @@
+package apply
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/report"
+)
+
+// remembered is what an agent has stored at one moment.
+type remembered struct {
+	inventories map[desired.Key][]byte
+	entries     map[desired.Key]desired.Entry
+}
+
+// remember stores what the engine knows, and halts it.
+func (w *world) remember() remembered {
+	w.t.Helper()
+	w.halt()
+	kept, err := w.memory.LoadInventories(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return remembered{inventories: maps.Clone(kept), entries: maps.Clone(w.entries)}
+}
+
+// wake starts an engine that knows no more than m, and whose hub is away.
+func (w *world) wake(m remembered) {
+	w.t.Helper()
+	w.halt()
+	w.memory = &Volatile{kept: maps.Clone(m.inventories)}
+	w.entries, w.alone = map[desired.Key]desired.Entry{}, true
+	maps.Copy(w.entries, m.entries)
+	w.start()
+}
+
+// hear is the hub's word: just what it asks for now.
+func (w *world) hear(entries map[desired.Key]desired.Entry) {
+	w.t.Helper()
+	w.entries, w.alone = maps.Clone(entries), false
+	w.sync()
+}
+
+func overtaken(s report.State) bool {
+	return strings.Contains(s.Message, "newer than what the agent had stored")
+}
+
+// TestNothingGoesBackOnTheStrengthOfMemory is an agent that applied more than it
+// could store: its store was full, or it died before it wrote.
+func TestNothingGoesBackOnTheStrengthOfMemory(t *testing.T) {
+	for name, forget := range map[string]func(*remembered){
+		"it stored an older inventory": func(*remembered) {},
+		"it stored none":               func(m *remembered) { m.inventories = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("shop", configMap("settings", "color", "blue")+deployment("web", "shop/web:1.0", 1))
+			w.synced("shop")
+			old := w.remember()
+			forget(&old)
+			w.start()
+			w.deploy("shop", configMap("settings", "color", "red", "size", "xl")+deployment("web", "shop/web:2.0", 1))
+			w.synced("shop")
+			asked := maps.Clone(w.entries)
+			before := w.get(deployments, "web").GetGeneration()
+
+			w.wake(old)
+			w.state("shop", "left as it is", overtaken)
+			if got := field(w.get(configs, "settings"), "data", "color"); got != "red" {
+				t.Errorf("it went back to %q, and nobody had asked", got)
+			}
+			w.hear(asked)
+			w.synced("shop")
+			if got := field(w.get(configs, "settings"), "data", "color"); got != "red" || w.get(deployments, "web").GetGeneration() != before {
+				t.Errorf("color %q, generation %d instead of %d", got, w.get(deployments, "web").GetGeneration(), before)
+			}
+
+			w.wake(old)
+			w.state("shop", "left as it is", overtaken)
+			w.hear(old.entries) // which asks to go back
+			w.synced("shop")
+			if got := field(w.get(configs, "settings"), "data", "color"); got != "blue" {
+				t.Errorf("the hub asked for blue: color %q", got)
+			}
+		})
+	}
+}
+
+// TestAnAgentAloneFinishesWhatItHadStored: what it had applied of it already is
+// no reason to wait for the hub, nor is what others changed meanwhile.
+func TestAnAgentAloneFinishesWhatItHadStored(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("shop", configMap("a", "k", "1")+configMap("b", "k", "1"))
+	w.synced("shop")
+	old := w.remember()
+	w.start()
+	w.deploy("shop", configMap("a", "k", "2")+configMap("b", "k", "2"))
+	w.synced("shop")
+	w.halt()
+	w.edit(configs, "b", `{"data":{"k":"3"}}`)
+	w.wake(remembered{inventories: old.inventories, entries: w.entries})
+	w.synced("shop")
+	if a, b := field(w.get(configs, "a"), "data", "k"), field(w.get(configs, "b"), "data", "k"); a != "2" || b != "2" {
+		t.Errorf("a is %s and b is %s", a, b)
+	}
+}
+
+func TestNothingIsDeletedOnTheStrengthOfMemory(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("shop", configMap("a", "k", "v")+configMap("b", "k", "v"), deleting)
+	w.deploy("other", configMap("c", "k", "v")+configMap("d", "k", "v"), deleting)
+	w.synced("shop")
+	w.synced("other")
+	returned := w.remember()
+	gone := remembered{inventories: returned.inventories, entries: maps.Clone(returned.entries)}
+	for key, e := range gone.entries { // stored, before the hub took it back
+		if key == w.key("shop") {
+			withdrawing(&e)
+		} else {
+			e.Content = w.store(configMap("c", "k", "v"))
+		}
+		gone.entries[key] = e
+	}
+	w.wake(gone)
+	w.synced("other")
+	w.state("shop", "waiting", func(s report.State) bool { return s.Sync == report.Progressing })
+	w.hear(returned.entries)
+	w.synced("shop")
+	w.synced("other")
+	for _, name := range []string{"a", "b", "c", "d"} {
+		if !w.exists(configs, name) {
+			t.Errorf("%s was deleted", name)
+		}
+	}
+	w.wake(gone)
+	w.hear(gone.entries)
+	w.state("shop", "Withdrawn", func(s report.State) bool { return s.Sync == report.Withdrawn })
+	w.eventually("what is not asked for any more is gone", func() bool { return !w.exists(configs, "a") && !w.exists(configs, "d") })
+}
