@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"time"
 
+	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -69,7 +70,9 @@ type hub struct {
 
 // assemble makes the parts and joins them; nothing runs yet.
 func (h *hub) assemble() (*link.Listener, error) {
-	h.statusPulse = newPulse(time.Second, 50, applicationNamed)
+	h.statusPulse = newPulse(time.Second, 500, applicationNamed)
+	// What was decided comes first, and then what the first clusters say: one write.
+	h.statusPulse.settle = 300 * time.Millisecond
 	h.intentPulse = newPulse(100*time.Millisecond, 500, applicationNamed)
 	h.rolloutPulse = newPulse(time.Second, 100, applicationNamed)
 	h.clusterPulse = newPulse(time.Second, 100, clusterNamed)
@@ -163,9 +166,13 @@ func (h *hub) controllers() error {
 		Events: h.mgr.GetEventRecorder("atoll"),
 		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
 	}
-	status := &application.Status{Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now}
+	status := &application.Status{
+		Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
+		Writes: rate.NewLimiter(statusWrites, statusWrites), Began: clock.Now(),
+	}
 	clusters := &cluster.Reconciler{
 		Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
+		Silence: clock.Now().Add(application.FirstWord),
 		Removed: h.removed, Recheck: h.gateway.Recheck, Accept: h.gateway.Accept, Wish: h.wish,
 		Turned: func(name string) { h.observe(observed.Change{Cluster: name, Link: true}) },
 	}
@@ -184,7 +191,7 @@ func (h *hub) controllers() error {
 		return fmt.Errorf("prepare the intent controller: %w", err)
 	}
 	err = builder.ControllerManagedBy(h.mgr).Named("status").
-		For(&v1alpha1.Application{}).
+		Watches(&v1alpha1.Application{}, h.onApplication()).
 		WatchesRawSource(source.Channel(h.statusPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
 		WithOptions(concurrent(4)).Complete(status)
 	if err != nil {
@@ -327,6 +334,9 @@ var intentChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predica
 // write to its disk.
 const intentWorkers = 16
 
+// statusWrites are how many statuses of applications a second the hub writes.
+const statusWrites = 50
+
 // factsPause lets the inventories of a whole fleet, which change all the time,
 // be one look at each application.
 const factsPause = 10 * time.Second
@@ -334,6 +344,22 @@ const factsPause = 10 * time.Second
 // arrivalPause does the same for clusters that join, which they do by the
 // hundred: each would be a look at each application, twice.
 const arrivalPause = 500 * time.Millisecond
+
+// onApplication has an application's counts looked at, in the pace at which
+// the fleet's words are.
+func (h *hub) onApplication() handler.EventHandler {
+	look := func(app client.Object) { h.statusPulse.add(client.ObjectKeyFromObject(app)) }
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			look(e.Object)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			if application.Concerns(e.ObjectOld.(*v1alpha1.Application), e.ObjectNew.(*v1alpha1.Application)) {
+				look(e.ObjectNew)
+			}
+		},
+	}
+}
 
 // onCluster looks at every application again: at once after what a person
 // changed, in a moment after an enrolment, after a while when only the

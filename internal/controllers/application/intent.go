@@ -372,10 +372,13 @@ func (r *Intent) recordRevision(ctx context.Context, app *v1alpha1.Application, 
 
 // tell emits an event for what a person would want to see later.
 func (r *Intent) tell(app *v1alpha1.Application, plan assign.Plan, next intentStatus) {
-	if next.Revision != app.Status.Revision {
+	placed := !slices.Equal(next.Clusters, app.Status.Clusters)
+	switch admitted := next.Revision != app.Status.Revision; {
+	case admitted && placed: // of a new application: one event is enough
+		r.Events.Eventf(app, nil, "Normal", "RevisionAdmitted", "Admit", "revision %s is being delivered; %s", next.Revision, plan.Placed.Message)
+	case admitted:
 		r.Events.Eventf(app, nil, "Normal", "RevisionAdmitted", "Admit", "revision %s is being delivered", next.Revision)
-	}
-	if !slices.Equal(next.Clusters, app.Status.Clusters) {
+	case placed:
 		r.Events.Eventf(app, nil, "Normal", "PlacementChanged", "Place", "%s", plan.Placed.Message)
 	}
 	if c := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionRolledOut); c != nil && !sameWord(c, app) {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,6 +25,10 @@ type Status struct {
 	Fleet     *observed.Fleet
 	Heartbeat time.Duration
 	Now       func() time.Time
+	// Writes bounds the writes of all applications together.
+	Writes *rate.Limiter
+	// Began is when this hub began to lead.
+	Began time.Time
 }
 
 // fleetStatus is the part of the status that this loop owns. The generation
@@ -48,18 +53,35 @@ func (r *Status) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		// What clusters should run is not known yet; the stored status is truer.
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	}
+	next, early := r.look(app)
+	switch {
+	case early > 0:
+		return ctrl.Result{RequeueAfter: early}, nil
+	case !next.differs(app):
+		return next.again(), nil
+	}
+	if err := r.Writes.Wait(ctx); err != nil {
+		return ctrl.Result{}, fmt.Errorf("wait to write the status of %s: %w", req, err)
+	}
+	next, _ = r.look(app) // with what was said meanwhile
+	return next.again(), applyStatus(ctx, r.Client, app, "atoll-fleet", &next)
+}
+
+// look is what the fleet says now; early is after how long to look again
+// instead of writing it.
+func (r *Status) look(app *v1alpha1.Application) (next fleetStatus, early time.Duration) {
 	now := r.Now()
 	members := Members(app, r.Book, r.Fleet, now, r.Heartbeat)
-	next := r.next(app, observed.Summarise(members))
-	// Nobody tells when everything stays well; the age is refreshed all the same.
-	again := ctrl.Result{}
-	if next.AsOf != nil {
-		again.RequeueAfter = asOfStep + time.Second
+	return r.next(app, observed.Summarise(members)), r.tooEarly(app, members, now)
+}
+
+// again is when to look although nobody tells anything: everything may stay
+// well, and its age is refreshed all the same.
+func (s fleetStatus) again() ctrl.Result {
+	if s.AsOf == nil {
+		return ctrl.Result{}
 	}
-	if !next.differs(app) {
-		return again, nil
-	}
-	return again, applyStatus(ctx, r.Client, app, "atoll-fleet", &next)
+	return ctrl.Result{RequeueAfter: asOfStep + time.Second}
 }
 
 // Members are the placed clusters of an application as of now.

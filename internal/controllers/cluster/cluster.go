@@ -26,6 +26,10 @@ type Reconciler struct {
 	Fleet     *observed.Fleet
 	Heartbeat time.Duration
 	Now       func() time.Time
+	// Silence ends a while after the hub began to lead: until then the connection
+	// of a cluster that has not spoken yet is left as it was stored. A fleet that
+	// comes back to its hub would else be written down as lost, and then as found.
+	Silence time.Time
 	// Removed is called when a Cluster no longer exists: its link must end.
 	Removed func(name string)
 	// Recheck is called when the Cluster is there and, as it looks, no agent of
@@ -64,8 +68,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	r.inventory(next, seen)
 	stored := r.report(next, seen, now)
 	conditions(next)
+	again := ctrl.Result{RequeueAfter: r.wake(next.Status.Connection.State)}
+	if r.awaited(next, seen, now) {
+		again.RequeueAfter = r.Silence.Sub(now)
+	}
 	if !stored && !differs(&c.Status, &next.Status) {
-		return ctrl.Result{RequeueAfter: r.wake(next.Status.Connection.State)}, nil
+		return again, nil
 	}
 	// The identity is the join endpoint's to write: a patch of what changed
 	// here never carries it.
@@ -75,7 +83,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if next.Status.Connection.State != c.Status.Connection.State {
 		r.Turned(c.Name)
 	}
-	return ctrl.Result{RequeueAfter: r.wake(next.Status.Connection.State)}, nil
+	return again, nil
+}
+
+// awaited tells that a cluster may still come back to a hub that has just
+// begun to lead.
+func (r *Reconciler) awaited(c *v1alpha1.Cluster, seen observed.Cluster, now time.Time) bool {
+	return now.Before(r.Silence) && seen.Heard.IsZero() && c.Status.Connection.LastContact != nil
 }
 
 // link holds the open link, if there is one, against what the Cluster says now.
@@ -102,6 +116,9 @@ func (r *Reconciler) wake(state v1alpha1.ConnectionState) time.Duration {
 }
 
 func (r *Reconciler) connection(c *v1alpha1.Cluster, seen observed.Cluster, now time.Time) {
+	if r.awaited(c, seen, now) {
+		return
+	}
 	conn := &c.Status.Connection
 	state := seen.State(now, r.Heartbeat)
 	if state == v1alpha1.Pending && conn.LastContact != nil {
