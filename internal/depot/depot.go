@@ -38,6 +38,8 @@ type Depot struct {
 	admitted map[desired.Key]admission
 	// checks remembers policy outcomes; they are pure.
 	checks map[checkKey][]report.Problem
+
+	references references
 }
 
 type admission struct {

@@ -68,13 +68,9 @@ func dataKey(ref string) string { return strings.ReplaceAll(ref, ":", ".") }
 
 // Sealed are the values that the content refers to, sealed to the cluster.
 func (d *Depot) Sealed(ctx context.Context, project, cluster string, digest desired.Digest) ([]wire.SealedValue, error) {
-	b, err := d.Bundle(ctx, project, digest)
-	if err != nil {
+	refs, err := d.refsOf(ctx, project, digest)
+	if err != nil || len(refs) == 0 {
 		return nil, err
-	}
-	refs := b.Refs()
-	if len(refs) == 0 {
-		return nil, nil
 	}
 	values, err := d.values(ctx, project, digest, len(refs))
 	if err != nil {
