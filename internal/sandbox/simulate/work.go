@@ -217,13 +217,35 @@ func (r *rig) allSettled(ctx context.Context) error {
 	})
 }
 
-// restart kills the hub, starts it, and waits until all is as it was.
+// allReported waits until the hub has heard, since it started, how each cluster
+// is. An agent's first report is of everything, so one application tells it;
+// what applications say of themselves may have been stored before.
+func (r *rig) allReported(ctx context.Context) error {
+	return r.until(ctx, "all agents have reported", everyList, func() (bool, error) {
+		all, err := r.hub.Fleet.ApplicationClusters(ctx, projectName, everywhere)
+		if err != nil {
+			return false, err
+		}
+		well := 0
+		for _, c := range all.Clusters {
+			if c.Current && c.State.Well() {
+				well++
+			}
+		}
+		return well == r.Agents, fmt.Errorf("%d of %d", well, r.Agents)
+	})
+}
+
+// restart kills the hub, starts it, and waits until all is as it was, and known.
 func (r *rig) restart(ctx context.Context) error {
 	r.hub.Kill()
 	if err := r.hub.Start(ctx); err != nil {
 		return err
 	}
 	if err := r.allConnected(ctx); err != nil {
+		return err
+	}
+	if err := r.allReported(ctx); err != nil {
 		return err
 	}
 	return r.allSettled(ctx)
