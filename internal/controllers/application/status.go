@@ -134,7 +134,10 @@ func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Conditio
 			condition(app, v1alpha1.ConditionReady, false, reason, message),
 		}
 	}
-	current := entered(app) == app.Generation
+	run := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRolledOut)
+	travels := run != nil && run.Status == metav1.ConditionFalse
+	// While it travels, clusters are in sync with the revision before.
+	current := entered(app) == app.Generation && !travels
 	synced := current && s.Counts.InSync == placed
 	healthy := current && s.Counts.Healthy == placed
 	accepted := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
@@ -142,7 +145,7 @@ func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Conditio
 		pick(synced && healthy, fmt.Sprintf("in sync and healthy on %d clusters", placed), why))
 	if accepted != nil && accepted.Status == metav1.ConditionFalse {
 		ready = condition(app, v1alpha1.ConditionReady, false, accepted.Reason, accepted.Message)
-	} else if run := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRolledOut); run != nil && run.Status == metav1.ConditionFalse {
+	} else if travels {
 		ready = condition(app, v1alpha1.ConditionReady, false, run.Reason, run.Message)
 	}
 	return []metav1.Condition{

@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/testfleet"
+)
+
+// inWaves has an application change one cluster, and the other when a person
+// has said so.
+func inWaves(t *testing.T, f *testfleet.Fleet, app *testfleet.App) {
+	t.Helper()
+	one := int32(1)
+	object := app.Get()
+	patch := client.MergeFrom(object.DeepCopy())
+	object.Spec.Rollout = &v1alpha1.Rollout{
+		OnFailure: v1alpha1.Rollback, Waves: []v1alpha1.Wave{{Count: &one}, {Share: "100%", Approval: true}},
+	}
+	if err := f.Hub.Client().Patch(t.Context(), object, patch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func phase(t *testing.T, f *testfleet.Fleet, project, name string, want v1alpha1.RolloutPhase) *v1alpha1.RolloutRun {
+	t.Helper()
+	run := &v1alpha1.RolloutRun{}
+	eventually(t, fmt.Sprintf("rollout %s is %s", name, want), func(ctx context.Context) error {
+		if err := f.Hub.Client().Get(ctx, client.ObjectKey{Namespace: project, Name: name}, run); err != nil {
+			return err
+		}
+		if run.Status.Phase != want {
+			return fmt.Errorf("it is %+v", run.Status)
+		}
+		return nil
+	})
+	return run
+}
+
+// web is the Deployment of a member: its image, and how often its spec changed.
+func web(t *testing.T, m *testfleet.Member, namespace string) (image string, generation int64) {
+	t.Helper()
+	d := &appsv1.Deployment{}
+	if err := m.Client().Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "web"}, d); err != nil {
+		t.Fatal(err)
+	}
+	return d.Spec.Template.Spec.Containers[0].Image, d.Generation
+}
+
+func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.T) {
+	f := fleet(t)
+	f.Project("waves")
+	app := f.Deploy("waves", "web", deployment("web", "web:1", 2), "--to", "stage=production")
+	app.Settles(2)
+	inWaves(t, f, app)
+	_, before := web(t, f.Member("b"), "waves")
+
+	f.Deploy("waves", "web", deployment("web", "web:broken", 2))
+	run := phase(t, f, "waves", "web-1", v1alpha1.RolloutRolledBack)
+	if run.Status.Started != 1 || fmt.Sprint(run.Status.Failed) != "[a]" {
+		t.Errorf("the run says %+v", run.Status)
+	}
+	app.Settles(2) // with what they ran before
+	if image, _ := web(t, f.Member("a"), "waves"); image != "web:1" {
+		t.Errorf("a runs %s", image)
+	}
+	if image, now := web(t, f.Member("b"), "waves"); image != "web:1" || now != before {
+		t.Errorf("b was told: it runs %s, generation %d after %d", image, now, before)
+	}
+	if out := f.Hub.CLI("explain", "app/web", "-p", "waves").Stdout; !has(out, "broken at Rollout", "web-1 is rolled back", "atoll rollout resume app/web") {
+		t.Errorf("explain does not say it:\n%s", out)
+	}
+	if r := f.Hub.CLI("wait", "app/web", "-p", "waves", "--for=synced", "--timeout", "1s"); r.Code != 1 {
+		t.Errorf("what was taken back is called synced: %s", r)
+	}
+
+	// A good one goes on from there; a hub that dies in the middle tells nobody
+	// before their turn.
+	f.Deploy("waves", "web", deployment("web", "web:2", 2))
+	phase(t, f, "waves", "web-2", v1alpha1.RolloutWaiting)
+	f.Hub.Restart()
+	phase(t, f, "waves", "web-2", v1alpha1.RolloutWaiting)
+	app.Settles(2)
+	if image, now := web(t, f.Member("b"), "waves"); image != "web:1" || now != before {
+		t.Errorf("b was told before its turn: it runs %s, generation %d after %d", image, now, before)
+	}
+	if out := f.Hub.CLI("rollout", "status", "app/web", "-p", "waves").Stdout; !has(out, "Waiting", "1 of 2 begun", "waits for approval") {
+		t.Errorf("the page does not say that it waits:\n%s", out)
+	}
+	if r := f.Hub.CLI("rollout", "promote", "app/web", "-p", "waves"); r.Code != 0 {
+		t.Fatalf("promote: %s", r)
+	}
+	phase(t, f, "waves", "web-2", v1alpha1.RolloutComplete)
+	for _, name := range []string{"a", "b"} {
+		if image, _ := web(t, f.Member(name), "waves"); image != "web:2" {
+			t.Errorf("%s runs %s", name, image)
+		}
+	}
+	if r := f.Hub.CLI("wait", "app/web", "-p", "waves", "--for=synced,healthy"); r.Code != 0 {
+		t.Errorf("it does not become synced: %s", r)
+	}
+	if r := f.Hub.CLI("rollout", "abort", "app/web", "-p", "waves"); r.Code != 2 || !has(r.Stderr, "is over") {
+		t.Errorf("a rollout that is over is aborted: %s", r)
+	}
+}
