@@ -24,6 +24,9 @@ func (c *Cluster) run(ctx context.Context) error {
 	if err := c.paused(); err != nil {
 		return err
 	}
+	if err := c.endWithAPIServer(); err != nil {
+		return err
+	}
 	c.setFaults(without(c.Faults(), Killed))
 	if err := c.save(); err != nil {
 		return err
@@ -52,6 +55,17 @@ func (c *Cluster) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// endWithAPIServer ends, where the API server has ended, what elsewhere would
+// have lost its leadership meanwhile and begun anew. Here nobody competes, so
+// that they would go on, each watch waiting for up to a minute before its next
+// attempt, and work for as long on a view of the cluster that is old.
+func (c *Cluster) endWithAPIServer() error {
+	if c.Running(APIServer) {
+		return nil
+	}
+	return c.end([]string{ControllerManager, Scheduler})
 }
 
 func (c *Cluster) startAll(components []string) error {

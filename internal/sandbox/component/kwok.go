@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/kwok/pkg/kwok/controllers"
@@ -47,6 +46,7 @@ func runKwok(ctx context.Context, args []string) error {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
 	config.QPS = -1
+	config = insistent(config)
 	typed, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func runKwok(ctx context.Context, args []string) error {
 		return err
 	}
 	group.Go(func() error { return populate(ctx, typed, state) })
-	group.Go(func() error { return playKubelets(ctx, *kubeconfig, config, state) })
+	group.Go(func() error { return playKubelets(ctx, *kubeconfig, typed, state) })
 	group.Go(func() error { return provisionVolumes(ctx, typed) })
 	group.Go(func() error { return balanceLoads(ctx, typed, state, pods) })
 	group.Go(func() error { return listenForPods(ctx, typed, pods, agents) })
@@ -78,12 +78,8 @@ func runKwok(ctx context.Context, args []string) error {
 	return group.Wait()
 }
 
-func playKubelets(ctx context.Context, kubeconfig string, config *rest.Config, state sandbox.State) error {
+func playKubelets(ctx context.Context, kubeconfig string, typed kubernetes.Interface, state sandbox.State) error {
 	stages, err := loadStages()
-	if err != nil {
-		return err
-	}
-	typed, err := kubernetes.NewForConfig(insistent(config))
 	if err != nil {
 		return err
 	}
