@@ -21,6 +21,8 @@ type contents struct {
 
 	mu      sync.RWMutex
 	bundles map[desired.Digest][]byte
+	// fresh are decoded already, until the engine has taken them.
+	fresh map[desired.Digest]content.Bundle
 	// refs are the values that each bundle needs.
 	refs     map[desired.Digest][]string
 	sealed   map[string][]byte
@@ -30,7 +32,7 @@ type contents struct {
 func newContents(cluster string, key seal.Key) *contents {
 	return &contents{
 		cluster: cluster, key: key,
-		bundles: map[desired.Digest][]byte{}, refs: map[desired.Digest][]string{},
+		bundles: map[desired.Digest][]byte{}, refs: map[desired.Digest][]string{}, fresh: map[desired.Digest]content.Bundle{},
 		sealed: map[string][]byte{}, failures: map[desired.Digest]error{},
 	}
 }
@@ -56,7 +58,7 @@ func (c *contents) keep(d desired.Digest, data []byte, values []wire.SealedValue
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bundles[d], c.refs[d] = data, bundle.Refs()
+	c.bundles[d], c.refs[d], c.fresh[d] = data, bundle.Refs(), bundle
 	delete(c.failures, d)
 	for _, v := range values {
 		c.sealed[v.Ref] = v.Sealed
@@ -110,6 +112,7 @@ func (c *contents) retain(needed ...[]desired.Digest) {
 		}
 	}
 	maps.DeleteFunc(c.bundles, func(d desired.Digest, _ []byte) bool { return !keep[d] })
+	maps.DeleteFunc(c.fresh, func(d desired.Digest, _ content.Bundle) bool { return !keep[d] })
 	maps.DeleteFunc(c.refs, func(d desired.Digest, _ []string) bool { return !keep[d] })
 	maps.DeleteFunc(c.failures, func(d desired.Digest, _ error) bool { return !keep[d] })
 	maps.DeleteFunc(c.sealed, func(ref string, _ []byte) bool { return !refs[ref] })
@@ -124,11 +127,15 @@ func (c *contents) copies() (bundles map[desired.Digest][]byte, sealed map[strin
 
 // bundle finds a content for the engine.
 func (c *contents) bundle(d desired.Digest) (content.Bundle, error) {
-	c.mu.RLock()
+	c.mu.Lock()
 	data, ok := c.bundles[d]
+	fresh, decoded := c.fresh[d]
+	delete(c.fresh, d)
 	err := c.failures[d]
-	c.mu.RUnlock()
+	c.mu.Unlock()
 	switch {
+	case decoded:
+		return fresh, nil
 	case ok:
 		return content.Decode(data)
 	case err != nil:

@@ -149,10 +149,11 @@ func (c *conn) sendDelta(ctx context.Context) error {
 	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: d, Contents: brought}})
 }
 
-// maxBrought bounds the contents that come with a change, in bytes, and
-// maxReading the time that reading them may delay it.
+// maxBrought bounds the contents that come with a change, in bytes, as the API
+// bounds what is written inline. maxReading bounds the time that reading them may
+// delay it.
 const (
-	maxBrought = 64 << 10
+	maxBrought = 256 << 10
 	maxReading = 200 * time.Millisecond
 )
 
