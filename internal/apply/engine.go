@@ -217,10 +217,12 @@ func (e *Engine) follow() {
 			en.renew(want, digest)
 			e.queue.Add(task{entry: want.Key}, ordinary)
 		}
-		if heard {
+		switch {
+		case e.recalled[want.Key]:
+			en.recalled = true
+		case heard && en.prepared:
 			e.confirm(en)
 		}
-		en.recalled = e.recalled[want.Key]
 	}
 	// What was saved for applications that are not in the root is orphaned: an
 	// entry that vanishes without being withdrawn is never deleted.

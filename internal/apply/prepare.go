@@ -104,7 +104,7 @@ func compileRules(p desired.Policy) (entryRules, error) {
 // take swaps a rendering in and queues what it needs; e.mu is held.
 func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	en.prepared, en.taken, en.rules, en.heldWhy = true, en.digest, rules, ""
-	en.named = en.want.Content
+	en.named, en.recalled = en.want.Content, e.recalled[en.want.Key]
 	if en.overtaken {
 		en.catchUp()
 	}

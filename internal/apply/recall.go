@@ -21,7 +21,8 @@ import (
 //     purpose;
 //   - nothing is deleted.
 //
-// The hub's first word ends all three.
+// The hub's first word ends all three, as soon as the content that it asks for is
+// there: until then the objects stand for what was recalled.
 
 // patienceForHub is how long the hub has to speak before what is missing is made
 // on the strength of memory alone.
@@ -52,7 +53,7 @@ func (e *Engine) keepFormer(next desired.Root) {
 	}
 }
 
-// confirm ends what being recalled held back; e.mu is held.
+// confirm ends what being recalled held back: the hub asks for the same. e.mu is held.
 func (e *Engine) confirm(en *entry) {
 	en.recalled = false
 	e.prune(en)

@@ -43,6 +43,22 @@ func (w *world) hear(entries map[desired.Key]desired.Entry) {
 	w.sync()
 }
 
+// lacks makes a content one that is still on its way, and returns what lets it
+// arrive.
+func (w *world) lacks(d desired.Digest) (arrive func()) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	bundle := w.bundles[d]
+	delete(w.bundles, d)
+	return func() {
+		w.mu.Lock()
+		w.bundles[d] = bundle
+		w.mu.Unlock()
+		w.sync()
+	}
+}
+
 func overtaken(s report.State) bool {
 	return strings.Contains(s.Message, "newer than what the agent had stored")
 }
@@ -72,7 +88,13 @@ func TestNothingGoesBackOnTheStrengthOfMemory(t *testing.T) {
 			if got := field(w.get(configs, "settings"), "data", "color"); got != "red" {
 				t.Errorf("it went back to %q, and nobody had asked", got)
 			}
+			arrive := w.lacks(asked[w.key("shop")].Content)
 			w.hear(asked)
+			w.problem("shop", "ContentMissing")
+			if got := field(w.get(configs, "settings"), "data", "color"); got != "red" {
+				t.Errorf("it went back to %q while what the hub asks for was on its way", got)
+			}
+			arrive()
 			w.synced("shop")
 			if got := field(w.get(configs, "settings"), "data", "color"); got != "red" || w.get(deployments, "web").GetGeneration() != before {
 				t.Errorf("color %q, generation %d instead of %d", got, w.get(deployments, "web").GetGeneration(), before)

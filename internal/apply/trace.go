@@ -53,7 +53,7 @@ func (e *Engine) letGo(ctx context.Context, en *entry, want desired.Entry, diges
 		return
 	}
 	e.doubt(en, names)
-	en.named = want.Content
+	en.named, en.recalled = want.Content, e.recalled[want.Key]
 	e.withdraw(en)
 }
 
