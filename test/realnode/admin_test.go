@@ -8,11 +8,6 @@ import (
 	"os/exec"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/testfleet"
 )
 
@@ -53,26 +48,4 @@ func (a admin) run(ctx context.Context, stdin string, args ...string) (string, e
 		return "", fmt.Errorf("atoll %s: %w\n%s%s", strings.Join(args, " "), err, &out, &words)
 	}
 	return out.String(), nil
-}
-
-// member is the cluster as its hub has it.
-func (a admin) member() *v1alpha1.Cluster {
-	a.b.t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", a.kubeconfig)
-	if err != nil {
-		a.b.t.Fatal(err)
-	}
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		a.b.t.Fatal(err)
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		a.b.t.Fatal(err)
-	}
-	found := &v1alpha1.Cluster{}
-	if err := c.Get(a.b.t.Context(), client.ObjectKey{Name: a.b.cluster.Name()}, found); err != nil {
-		a.b.t.Fatal(err)
-	}
-	return found
 }

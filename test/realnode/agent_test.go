@@ -54,6 +54,7 @@ spec:
 `
 
 func TestTheAgentRunsInAPodFromItsOwnImage(t *testing.T) {
+	t.Parallel() // a cluster of its own, and it mostly waits
 	b := start(t, "real-2")
 	b.load("./server", "", serverImage)
 	b.loadAgent("v1")

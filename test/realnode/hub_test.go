@@ -4,96 +4,76 @@ import (
 	"context"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
-	"syscall"
-	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/sandbox/hubprocess"
 )
 
 // hub is a hub that runs as a process of the machine. Agents in pods reach it
 // at the address that the machine has for them.
 type hub struct {
 	admin
-	dir     string
-	args    []string
-	ended   chan struct{}
-	process *os.Process
+	process *hubprocess.Hub
+	runs    bool
 }
 
 func (b *bed) hub() *hub {
 	b.t.Helper()
-	program := b.program()
-	api, agents := freePort(b.t), freePort(b.t)
-	dir := b.t.TempDir()
-	h := &hub{admin: admin{b, program, filepath.Join(dir, "data", "admin.kubeconfig")}, dir: dir}
-	h.args = []string{
-		"hub", "--data-dir", filepath.Join(h.dir, "data"), "--heartbeat", "500ms",
-		"--listen", net.JoinHostPort("127.0.0.1", api), "--agent-listen", net.JoinHostPort("127.0.0.1", agents),
-		"--public-address", net.JoinHostPort(b.cluster.State().MachineIP(), agents),
+	addresses, err := hubprocess.FreePorts(2)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	b.t.Cleanup(h.kill)
+	_, port, err := net.SplitHostPort(addresses[1])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	dir := b.t.TempDir()
+	h := &hub{admin: admin{b, b.program(), filepath.Join(dir, "data", "admin.kubeconfig")}}
 	b.t.Cleanup(func() {
-		if log, err := os.ReadFile(h.log()); err == nil && b.t.Failed() {
+		h.kill()
+		if log, err := os.ReadFile(filepath.Join(dir, "hub.log")); err == nil && b.t.Failed() {
 			b.t.Logf("the hub's log ends:\n%s", log[max(0, len(log)-4000):])
 		}
 	})
-	h.start()
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	h.process, err = hubprocess.Start(ctx, h.program, dir, "--heartbeat", "500ms", "--listen", addresses[0], "--agent-listen", addresses[1],
+		"--public-address", net.JoinHostPort(b.cluster.State().MachineIP(), port))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	h.runs = true
 	return h
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
-func (h *hub) log() string { return filepath.Join(h.dir, "hub.log") }
-
-// start returns when the hub answers.
+// start returns when the hub answers again.
 func (h *hub) start() {
 	h.b.t.Helper()
-	log, err := os.OpenFile(h.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(h.b.t.Context(), patience)
+	defer cancel()
+	if err := h.process.Start(ctx); err != nil {
 		h.b.t.Fatal(err)
 	}
-	defer log.Close()
-	cmd := exec.Command(h.program, h.args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	h.ended = make(chan struct{})
-	go func() {
-		// The signal comes with the death of the thread that started the hub.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is in its log
-		}
-		close(h.ended)
-	}()
-	if err := <-started; err != nil {
-		h.b.t.Fatal(err)
-	}
-	h.process = cmd.Process
-	h.b.eventually("the hub answers", func(ctx context.Context) error {
-		_, err := h.run(ctx, "", "status")
-		return err
-	})
+	h.runs = true
 }
 
 // kill ends the hub as a power cut would.
 func (h *hub) kill() {
-	if h.process != nil {
-		_ = h.process.Kill() // it may have ended
-		<-h.ended
-		h.process = nil
+	if h.runs {
+		h.process.Kill()
+		h.runs = false
 	}
+}
+
+// member is the cluster as the hub has it.
+func (h *hub) member() *v1alpha1.Cluster {
+	h.b.t.Helper()
+	found := &v1alpha1.Cluster{}
+	if err := h.process.Client.Get(h.b.t.Context(), client.ObjectKey{Name: h.b.cluster.Name()}, found); err != nil {
+		h.b.t.Fatal(err)
+	}
+	return found
 }

@@ -28,6 +28,7 @@ const staticHub = "static/atoll"
 // a registry whose certificate is of an authority of its own, and manage that
 // very cluster by an agent that reaches whichever of them leads.
 func TestHubsInPodsDeliverAndOneTakesOverFromAnother(t *testing.T) {
+	t.Parallel() // a cluster of its own, and it mostly waits
 	b := start(t, "real-3")
 	program := filepath.Join(filepath.Dir(b.program()), staticHub)
 	if _, err := os.Stat(program); err != nil {
