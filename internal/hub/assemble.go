@@ -198,7 +198,8 @@ func (h *hub) controllers() error {
 		return fmt.Errorf("prepare the status controller: %w", err)
 	}
 	err = builder.ControllerManagedBy(h.mgr).Named("cluster").
-		For(&v1alpha1.Cluster{}).
+		For(&v1alpha1.Cluster{}, builder.WithPredicates(intentChanged)).
+		Watches(&v1alpha1.Cluster{}, h.onIdentity()).
 		WatchesRawSource(source.Channel(h.clusterPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Cluster]{})).
 		WithOptions(concurrent(4)).Complete(reconcile.Func(func(ctx context.Context, r ctrl.Request) (ctrl.Result, error) {
 		if err := h.direct.ensure(ctx, r.Name); err != nil {
@@ -356,6 +357,19 @@ func (h *hub) onApplication() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			if application.Concerns(e.ObjectOld.(*v1alpha1.Application), e.ObjectNew.(*v1alpha1.Application)) {
 				look(e.ObjectNew)
+			}
+		},
+	}
+}
+
+// onIdentity looks at a cluster whose agent enrolled with what follows at once,
+// its link: one write of its status.
+func (h *hub) onIdentity() handler.EventHandler {
+	return handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			before, after := e.ObjectOld.(*v1alpha1.Cluster), e.ObjectNew.(*v1alpha1.Cluster)
+			if !reflect.DeepEqual(before.Status.Identity, after.Status.Identity) {
+				h.clusterPulse.add(client.ObjectKeyFromObject(after))
 			}
 		},
 	}

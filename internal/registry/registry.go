@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,9 +25,9 @@ import (
 )
 
 // Registry reads and writes the API directly: a decision of trust is never
-// made from a cache that may be behind. The one look through all clusters is
-// at the cache, made good by what this process itself enrolled: only the
-// leader enrols.
+// made from a cache that may be behind. The one look through all clusters, the
+// first time, is at the cache, made good by what this process itself enrolled:
+// only the leader enrols.
 type Registry struct {
 	client    client.Client
 	cached    client.Reader
@@ -37,9 +35,8 @@ type Registry struct {
 
 	// enrolling is held from the look to the write, so that one Kubernetes
 	// cluster that joins under two names at once is enrolled under one.
-	enrolling sync.Mutex
-	mu        sync.Mutex
-	enrolled  map[string]string // cluster by kube-system UID
+	enrolling turns
+	enrolled  roll
 }
 
 var _ trust.Registry = (*Registry)(nil)
@@ -47,7 +44,7 @@ var _ trust.Registry = (*Registry)(nil)
 // New uses live for decisions and cached for looking through all clusters;
 // tokens lie in namespace.
 func New(live client.Client, cached client.Reader, namespace string) *Registry {
-	return &Registry{client: live, cached: cached, namespace: namespace, enrolled: map[string]string{}}
+	return &Registry{client: live, cached: cached, namespace: namespace}
 }
 
 // Lookup returns what is known of a cluster.
@@ -87,28 +84,35 @@ func enrolled(id *v1alpha1.AgentIdentity) *trust.Enrolled {
 
 // ByClusterUID names the cluster enrolled with this kube-system UID.
 func (r *Registry) ByClusterUID(ctx context.Context, uid string) (string, error) {
-	r.mu.Lock()
-	recent := r.enrolled[uid]
-	r.mu.Unlock()
-	if recent != "" {
-		c, err := r.cluster(ctx, recent)
-		switch {
-		case err == nil && c.Status.Identity != nil && c.Status.Identity.ClusterUID == uid:
-			return recent, nil
-		case client.IgnoreNotFound(err) != nil:
-			return "", fmt.Errorf("read cluster %s: %w", recent, err)
-		}
+	name, err := r.enrolled.find(uid, func() (map[string]string, error) { return r.before(ctx) })
+	if err != nil || name == "" {
+		return "", err
 	}
+	c, err := r.cluster(ctx, name)
+	switch {
+	case err == nil && c.Status.Identity != nil && c.Status.Identity.ClusterUID == uid:
+		return name, nil
+	case client.IgnoreNotFound(err) != nil:
+		return "", fmt.Errorf("read cluster %s: %w", name, err)
+	}
+	r.enrolled.strike(name, uid)
+	return "", nil
+}
+
+// before are the UIDs of the clusters that had enrolled when this process began
+// to enrol, by name.
+func (r *Registry) before(ctx context.Context) (map[string]string, error) {
 	var all v1alpha1.ClusterList
 	if err := r.cached.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return "", fmt.Errorf("list clusters: %w", err)
+		return nil, fmt.Errorf("list clusters: %w", err)
 	}
+	uids := map[string]string{}
 	for i := range all.Items {
-		if id := all.Items[i].Status.Identity; id != nil && id.ClusterUID == uid {
-			return all.Items[i].Name, nil
+		if id := all.Items[i].Status.Identity; id != nil {
+			uids[all.Items[i].Name] = id.ClusterUID
 		}
 	}
-	return "", nil
+	return uids, nil
 }
 
 func (r *Registry) tokenName(cluster string) types.NamespacedName {
@@ -187,8 +191,9 @@ func (r *Registry) ConsumeToken(ctx context.Context, cluster, hash, fingerprint 
 // SaveIdentity records id, whole, unless the same Kubernetes cluster has been
 // enrolled under another name meanwhile.
 func (r *Registry) SaveIdentity(ctx context.Context, cluster string, id trust.Enrolled) error {
-	r.enrolling.Lock()
-	defer r.enrolling.Unlock()
+	// The name first, always: nobody who has the turn of a UID waits for a name.
+	defer r.enrolling.take("cluster " + cluster)()
+	defer r.enrolling.take("uid " + id.ClusterUID)()
 	other, err := r.ByClusterUID(ctx, id.ClusterUID)
 	if err != nil {
 		return err
@@ -199,10 +204,7 @@ func (r *Registry) SaveIdentity(ctx context.Context, cluster string, id trust.En
 	if err := r.saveIdentity(ctx, cluster, id); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	maps.DeleteFunc(r.enrolled, func(_, c string) bool { return c == cluster })
-	r.enrolled[id.ClusterUID] = cluster
+	r.enrolled.enter(cluster, id.ClusterUID)
 	return nil
 }
 
