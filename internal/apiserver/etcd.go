@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/wal"
@@ -66,6 +67,10 @@ func etcdConfig(dir dataDir, socket string, log io.Writer) *embed.Config {
 	// Room for the 1.5 MiB objects that the API server lets pass, in one transaction.
 	config.MaxRequestBytes = 4 << 20
 	config.QuotaBackendBytes = 8 << 30
+	// What is written is safe once it is in the log. Bringing it into the file of
+	// the store syncs the disk again, and writes wait for that: once a second, not
+	// ten times, is a quarter less CPU for each and shorter tails.
+	config.BackendBatchInterval = time.Second
 	// Old entries are kept for slow followers, of which there are none.
 	config.SnapshotCount, config.SnapshotCatchUpEntries = 5000, 500
 	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
