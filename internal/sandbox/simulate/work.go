@@ -95,7 +95,7 @@ const patience = 10 * time.Minute
 
 // Every look costs the hub something; these say how often the rig looks.
 const (
-	everyOverview = 250 * time.Millisecond
+	everyOverview = 500 * time.Millisecond
 	everyList     = time.Second
 )
 
