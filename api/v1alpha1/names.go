@@ -44,6 +44,9 @@ const (
 	// AnnotationUnconfirmed on a Cluster says that its enrolment is from a backup
 	// of that time, so that its agent is not served before a person confirms it.
 	AnnotationUnconfirmed = "atoll.dev/unconfirmed"
+	// UnconfirmedRebuilt, in the place of a time, says that a hub that was rebuilt
+	// learned of the cluster from its agent.
+	UnconfirmedRebuilt = "rebuilt"
 	// FinalizerWithdraw keeps an Application until its clusters let go of it.
 	FinalizerWithdraw = "atoll.dev/withdraw"
 )

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -61,7 +62,15 @@ func (a *agent) openTrust(ctx context.Context, store trust.KeyStore) (*trust.Cli
 	if err := json.Unmarshal([]byte(a.Bootstrap.Roots), &roots); err != nil {
 		return nil, fmt.Errorf("read the roots to pin from the bootstrap: %w", err)
 	}
-	return trust.OpenClient(ctx, trust.ClientConfig{
+	var opened *trust.Client
+	// A hub that lost its records knows the agent by the certificate, if there is one.
+	show := func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if cert, err := opened.GetClientCertificate(info); err == nil {
+			return cert, nil
+		}
+		return &tls.Certificate{}, nil
+	}
+	opened, err := trust.OpenClient(ctx, trust.ClientConfig{
 		Store:      store,
 		Cluster:    a.Bootstrap.Cluster,
 		ClusterUID: a.uid,
@@ -77,10 +86,11 @@ func (a *agent) openTrust(ctx context.Context, store trust.KeyStore) (*trust.Cli
 		AgentVersion: a.Version,
 		Clock:        clock.Wall{},
 		Connect: func(roots func() *x509.CertPool) *http.Client {
-			return link.RenewClient(link.DialConfig{Address: a.Bootstrap.Address, Roots: roots, Now: clock.Now, ProxyURL: a.Proxy})
+			return link.RenewClient(link.DialConfig{Address: a.Bootstrap.Address, Roots: roots, Now: clock.Now, ProxyURL: a.Proxy, GetClientCertificate: show})
 		},
 		Log: a.Log,
 	})
+	return opened, err
 }
 
 func ensureNamespace(ctx context.Context, member kubernetes.Interface) error {

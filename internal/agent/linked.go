@@ -21,6 +21,8 @@ const (
 	lastWait = 10 * time.Second
 	// refusedWait is the rest after a refusal that no waiting mends.
 	refusedWait = 30 * time.Second
+	// showPause is between the renewals of an agent that waits for a person.
+	showPause = time.Minute
 	// settled is how long a link must have lasted for the next dial to come
 	// soon: two agents with one identity, each of which ends the other's link,
 	// must not do so all the time.
@@ -39,11 +41,15 @@ func (a *agent) stayLinked(ctx context.Context) error {
 			a.Log.Error("the agent's certificate is not renewed any more", "err", err)
 		}
 	})
-	wait := firstWait
+	wait, shown := firstWait, time.Time{}
 	for ctx.Err() == nil {
 		lasted, err := a.linkOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if waitsForAPerson(err) && time.Since(shown) > showPause {
+			shown = time.Now()
+			a.showItself(ctx)
 		}
 		if lasted > settled {
 			wait = firstWait
@@ -55,6 +61,20 @@ func (a *agent) stayLinked(ctx context.Context) error {
 		wait = min(2*wait, lastWait)
 	}
 	return nil
+}
+
+// waitsForAPerson tells that a link was refused until somebody has decided.
+func waitsForAPerson(err error) bool {
+	refused, ok := errors.AsType[*refusedError](err)
+	return ok && refused.Reason == string(trust.NotAccepted)
+}
+
+// showItself renews, early: a hub that lost its records learns by it whom there is
+// to decide about, and the key that values are sealed to.
+func (a *agent) showItself(ctx context.Context) {
+	if err := a.trust.Renew(ctx); err != nil {
+		a.Log.Debug("the hub renews no certificate for now", "err", err)
+	}
 }
 
 // join waits until the hub has enrolled this agent. A refusal ends an agent

@@ -61,8 +61,8 @@ type hub struct {
 	intent   *application.Intent
 	direct   *direct
 
-	statusPulse  *pulse[*v1alpha1.Application]
-	intentPulse  *pulse[*v1alpha1.Application]
+	statusPulse *pulse[*v1alpha1.Application]
+	intentPulse *pulse[*v1alpha1.Application]
 	// rolloutPulse has a rollout looked at again after its clusters spoke.
 	rolloutPulse *pulse[*v1alpha1.Application]
 	clusterPulse *pulse[*v1alpha1.Cluster]
@@ -81,7 +81,11 @@ func (h *hub) assemble() (*link.Listener, error) {
 	h.registry = registry.New(h.live, h.mgr.GetClient(), h.Namespace)
 	h.book = desired.NewBook(func(cluster string) { h.gateway.Notify(cluster) })
 	h.fleet = observed.New(h.observe)
-	agents := trust.NewServer(trust.ServerConfig{CA: h.ca, Registry: h.registry, Now: clock.Now, Log: h.Log})
+	var rebuild *trust.Rebuild
+	if h.Rebuild {
+		rebuild = &trust.Rebuild{Peer: link.RenewPeer, TakeUp: h.registry.TakeUp}
+	}
+	agents := trust.NewServer(trust.ServerConfig{CA: h.ca, Registry: h.registry, Rebuild: rebuild, Now: clock.Now, Log: h.Log})
 	h.gateway = gateway.New(gateway.Options{
 		Book: h.book, Fleet: h.fleet, Contents: h.depot,
 		Clusters: &registry.Admission{Registry: h.registry, Trust: agents},

@@ -20,7 +20,13 @@ import (
 
 // Command is the verb `atoll hub`.
 func Command() *cobra.Command {
-	var o Options
+	cmd := runCommand(&Options{})
+	cmd.AddCommand(keysCommand(), rotateRootCommand(), backupCommand(), restoreCommand(), rebuildCommand())
+	return cmd
+}
+
+// runCommand runs a hub in the foreground, as flags change o.
+func runCommand(o *Options) *cobra.Command {
 	var verbose bool
 	var host hostFlags
 	cmd := &cobra.Command{
@@ -59,11 +65,11 @@ registry without TLS.`,
 			if verbose {
 				o.Verbose = cmd.ErrOrStderr()
 			}
-			if err := errors.Join(host.choose(&o), o.check(cmd.ErrOrStderr())); err != nil {
+			if err := errors.Join(host.choose(o), o.check(cmd.ErrOrStderr())); err != nil {
 				return err
 			}
 			began := time.Now()
-			return Run(ctx, o, func(r Ready) {
+			return Run(ctx, *o, func(r Ready) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "hub ready in %s: API https://%s, agents dial %s\n", time.Since(began).Round(100*time.Millisecond), r.API, r.Agents)
 				if r.AdminKubeconfig != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "export KUBECONFIG=%s\n", r.AdminKubeconfig)
@@ -89,7 +95,6 @@ registry without TLS.`,
 	f.StringSliceVar(&o.SourceAllow, "source-allow", nil, "addresses and networks, such as 127.0.0.0/8, that projects may name as sources although they belong to this machine or to its cloud's own services")
 	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
-	cmd.AddCommand(keysCommand(), rotateRootCommand(), backupCommand(), restoreCommand())
 	return cmd
 }
 

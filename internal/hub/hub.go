@@ -65,6 +65,8 @@ type Options struct {
 	// one's API; default where it listens.
 	PeerAddress string
 	Heartbeat   time.Duration
+	// Rebuild takes up clusters that the store does not know, from their agents.
+	Rebuild bool
 	// SourceAllow are addresses and networks that projects may have fetched from
 	// although they are this machine's own or its network's.
 	SourceAllow []string

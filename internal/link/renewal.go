@@ -1,7 +1,9 @@
 package link
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -35,6 +37,7 @@ func newRenewal(handler http.Handler, addr net.Addr) *renewal {
 		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          silent,
+		ConnContext:       withPeer,
 	}
 	r.close = sync.OnceFunc(func() {
 		close(r.done)
@@ -45,6 +48,29 @@ func newRenewal(handler http.Handler, addr net.Addr) *renewal {
 
 func (r *renewal) serve() {
 	_ = r.server.Serve(listenerOf{r}) // ends by close only
+}
+
+type peerKey struct{}
+
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	renewing, ok := c.(*renewConn)
+	if !ok {
+		return ctx
+	}
+	if conn, ok := renewing.Conn.(*tls.Conn); ok {
+		if shown := conn.ConnectionState().PeerCertificates; len(shown) > 0 {
+			return context.WithValue(ctx, peerKey{}, shown[0])
+		}
+	}
+	return ctx
+}
+
+// RenewPeer is the certificate that a caller of the renewal handler showed, nil
+// without one. The caller has its key; who signed it, and whether it is good
+// still, nobody has looked at.
+func RenewPeer(ctx context.Context) *x509.Certificate {
+	cert, _ := ctx.Value(peerKey{}).(*x509.Certificate)
+	return cert
 }
 
 // offer hands over a connection; it keeps its place among the unproven until

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,8 @@ type Registry struct {
 	// cluster that joins under two names at once is enrolled under one.
 	enrolling turns
 	enrolled  roll
+	// takingUp is held while a cluster is, whose record is one with the others'.
+	takingUp sync.Mutex
 }
 
 var _ trust.Registry = (*Registry)(nil)

@@ -86,10 +86,10 @@ func (s *server) clusterPart(_ context.Context, o *fleet.Overview, clusters []v1
 // maxUnconfirmed is how many clusters get a row each: a fleet is one decision.
 const maxUnconfirmed = 10
 
-// unconfirmedPart asks for what a restored hub cannot know: who was removed, or
-// replaced, after its backup.
+// unconfirmedPart asks for what a hub cannot know that was restored or rebuilt:
+// who was removed, or replaced, after its backup or before its loss.
 func unconfirmedPart(names []string) []fleet.Attention {
-	const why = "enrolled before the backup that this hub was restored from; remove what was removed since, and confirm the rest"
+	const why = "enrolled before this hub was restored or rebuilt; remove what was removed since, and confirm the rest"
 	if len(names) > maxUnconfirmed {
 		return []fleet.Attention{{Subject: fmt.Sprintf("%d clusters", len(names)), Reason: "Unconfirmed",
 			Message: why + ", among them " + strings.Join(names[:maxUnconfirmed], ", "), Do: "atoll accept --all"}}

@@ -65,7 +65,7 @@ func (s *server) unlinked(c *v1alpha1.Cluster) string {
 	case !c.Spec.Accepted:
 		return fmt.Sprintf("cluster %s cannot be reached: its agent waits to be accepted; when it is yours: atoll accept %s", c.Name, c.Name)
 	case !c.Confirmed():
-		return fmt.Sprintf("cluster %s cannot be reached: this hub was restored from a backup, and its agent waits to be confirmed; when it is yours still: atoll accept %s", c.Name, c.Name)
+		return fmt.Sprintf("cluster %s cannot be reached: this hub was restored or rebuilt, and its agent waits to be confirmed; when it is yours still: atoll accept %s", c.Name, c.Name)
 	case down.LastContact.IsZero():
 		return fmt.Sprintf("cluster %s cannot be reached: its agent has never been connected; look for its pod there, and: %s", c.Name, down.Do)
 	default:

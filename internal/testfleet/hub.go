@@ -225,6 +225,14 @@ func (h *Hub) Stop() { h.t.Helper(); h.must(h.end(syscall.SIGTERM)) }
 // Start returns when the hub answers; a hub that runs is left alone.
 func (h *Hub) Start() { h.t.Helper(); h.must(h.begin(h.t.Context())) }
 
+// Rebuild starts a hub on an empty directory with the keys of the one that was
+// killed, at its address.
+func (h *Hub) Rebuild(keys string) {
+	h.t.Helper()
+	h.args = append(append([]string{"hub", "rebuild"}, h.args[1:]...), "--keys", keys)
+	h.Start()
+}
+
 // Restart is Kill and Start.
 func (h *Hub) Restart() { h.t.Helper(); h.Kill(); h.Start() }
 

@@ -93,6 +93,26 @@ func (ca *CA) Pool() *x509.CertPool {
 	return ca.pool
 }
 
+// everyRoot verifies what any root signed that is still known, however long ago
+// it was the current one.
+func (ca *CA) everyRoot() (*x509.CertPool, error) {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.current.cert)
+	for _, r := range ca.retired {
+		pool.AddCert(r.cert)
+	}
+	for _, a := range ca.announcements {
+		root, err := parseCertificate(a.Root)
+		if err != nil {
+			return nil, fmt.Errorf("read announced root %d: %w", a.Sequence, err)
+		}
+		pool.AddCert(root)
+	}
+	return pool, nil
+}
+
 // Rotate makes the next root the current one and announces a new next one.
 // Agents follow when they renew; those away longer follow by the chain of
 // announcements.

@@ -26,6 +26,8 @@ type ServerConfig struct {
 	// 2,000: a fleet behind one NAT must come back within a minute.
 	PerSecond float64
 	Burst     int
+	// Rebuild is nil unless the registry was lost.
+	Rebuild *Rebuild
 	// Now is the hub's clock; default time.Now.
 	Now func() time.Time
 	Log *slog.Logger
@@ -37,6 +39,7 @@ type Server struct {
 	registry Registry
 	nonces   *nonces
 	limiter  *limiter
+	rebuild  *Rebuild
 	now      func() time.Time
 	log      *slog.Logger
 }
@@ -53,7 +56,8 @@ func NewServer(c ServerConfig) *Server {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		ca: c.CA, registry: c.Registry, now: c.Now, log: c.Log,
+		rebuild: c.Rebuild,
+		ca:      c.CA, registry: c.Registry, now: c.Now, log: c.Log,
 		nonces: newNonces(c.Now), limiter: newLimiter(c.PerSecond, c.Burst, c.Now),
 	}
 }

@@ -46,6 +46,9 @@ type Enrolment struct {
 	Identity *Enrolled
 }
 
+// unclaimed tells that no agent is known by the name.
+func (e Enrolment) unclaimed() bool { return !e.Exists || e.Identity == nil }
+
 // Enrolled is what the hub pins of an agent.
 type Enrolled struct {
 	// ClusterUID is the UID of the member's kube-system namespace.

@@ -13,6 +13,11 @@ func (s *Server) renew(ctx context.Context, req *RenewRequest) (*RenewResponse, 
 	if err != nil {
 		return nil, err
 	}
+	if s.rebuild != nil {
+		if err := s.takeUp(ctx, req, keys); err != nil {
+			return nil, err
+		}
+	}
 	id, err := s.enrolled(ctx, req.Cluster, keys.fingerprint)
 	if err != nil {
 		return nil, err
@@ -69,6 +74,8 @@ func (s *Server) enrolled(ctx context.Context, cluster, fingerprint string) (Enr
 		return Enrolled{}, fmt.Errorf("look up cluster %s: %w", cluster, err)
 	}
 	switch {
+	case s.rebuild != nil && known.unclaimed():
+		return Enrolled{}, refuse(NotAccepted, "this hub is being rebuilt and does not know cluster %s yet: its agent shows itself by renewing its certificate", cluster).retry(pendingRetry)
 	case !known.Exists || known.Identity == nil || !known.Identity.knows(fingerprint):
 		// One sentence for all: a stranger must not learn which clusters exist.
 		return Enrolled{}, refuse(Revoked, "this agent's key is not enrolled for cluster %s: the cluster was removed, or its agent replaced", cluster)

@@ -186,6 +186,13 @@ func conditions(c *v1alpha1.Cluster) {
 	set(v1alpha1.ConditionReady, ok, reason, message)
 }
 
+func unconfirmed(since string) string {
+	if since == v1alpha1.UnconfirmedRebuilt {
+		return "the hub was rebuilt, and learned of it from its agent"
+	}
+	return "the hub was restored from a backup of " + since
+}
+
 func ready(c *v1alpha1.Cluster, joined bool) (ok bool, reason, message string) {
 	switch {
 	case !joined:
@@ -193,7 +200,7 @@ func ready(c *v1alpha1.Cluster, joined bool) (ok bool, reason, message string) {
 	case !c.Spec.Accepted:
 		return false, "NotAccepted", "waits for: atoll accept " + c.Name
 	case !c.Confirmed():
-		return false, "Unconfirmed", "the hub was restored from a backup of " + c.Annotations[v1alpha1.AnnotationUnconfirmed] + "; waits for: atoll accept " + c.Name
+		return false, "Unconfirmed", unconfirmed(c.Annotations[v1alpha1.AnnotationUnconfirmed]) + "; waits for: atoll accept " + c.Name
 	}
 	conn := c.Status.Connection
 	switch conn.State {
