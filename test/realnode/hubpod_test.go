@@ -2,6 +2,7 @@ package realnode_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,7 +11,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
@@ -27,7 +27,7 @@ const staticHub = "static/atoll"
 // Hubs of the chart store in the cluster that they are pods of, keep content in
 // a registry whose certificate is of an authority of its own, and manage that
 // very cluster by an agent that reaches whichever of them leads.
-func TestHubsInPodsDeliverAndOneTakesOverFromAnother(t *testing.T) {
+func TestHubsInPodsDeliverAndAreUpgraded(t *testing.T) {
 	t.Parallel() // a cluster of its own, and it mostly waits
 	b := start(t, "real-3")
 	program := filepath.Join(filepath.Dir(b.program()), staticHub)
@@ -36,27 +36,27 @@ func TestHubsInPodsDeliverAndOneTakesOverFromAnother(t *testing.T) {
 	}
 	b.load("./server", "", serverImage)
 	b.loadAgent(chartVersion)
-	b.give(program, hubImage+":"+chartVersion)
+	b.give(program, hubImage+":"+chartVersion, hubImage+":next")
 	content := b.registry()
 	a := admin{b, b.program(), b.cluster.KubeconfigPath()}
 
 	address := b.prepareHub(a, content)
 	b.showHubsOnFailure()
-	b.helm("atoll", hubNamespace, map[string]any{
+	values := map[string]any{
 		"publicAddress": address,
 		"content":       map[string]any{"oci": content.location(), "caSecret": "registry-ca"},
 		"agents":        map[string]any{"service": map[string]any{"type": "ClusterIP"}},
 		"replicas":      2,
-	})
-	b.hubsAreReady(2)
-	first := b.leader()
+	}
+	b.helm("atoll", hubNamespace, values)
+	b.hubsAre(chartVersion)
 
 	b.showAgentOnFailure()
-	values := map[string]any{}
-	if err := yaml.Unmarshal([]byte(a.cli("", "join", "real-3", "--owner", "tests", "-o", "bootstrap")), &values); err != nil {
+	bootstrap := map[string]any{}
+	if err := yaml.Unmarshal([]byte(a.cli("", "join", "real-3", "--owner", "tests", "-o", "bootstrap")), &bootstrap); err != nil {
 		t.Fatal(err)
 	}
-	b.helm("atoll-agent", metav1.NamespaceDefault, values)
+	b.helm("atoll-agent", metav1.NamespaceDefault, bootstrap)
 	a.cli("", "accept", "real-3")
 	a.cli("", "wait", "cluster/real-3", "--for=connected", "--timeout=3m")
 	b.agentIs(chartVersion)
@@ -68,7 +68,10 @@ func TestHubsInPodsDeliverAndOneTakesOverFromAnother(t *testing.T) {
 		t.Errorf("the registry holds %s", held)
 	}
 
-	t.Run("the one that leads is drained, and another delivers", func(t *testing.T) { b.drains(t, a, first) })
+	t.Run("another version takes over and delivers", func(t *testing.T) {
+		values["image"] = hubImage + ":next"
+		b.upgradesHubs(t, a, values)
+	})
 	for _, hub := range b.hubs() {
 		if words := b.hubLog(hub.Name); strings.Contains(words, "forbidden") || strings.Contains(words, "cannot list") {
 			t.Errorf("hub %s lacks a right:\n%s", hub.Name, words)
@@ -126,53 +129,31 @@ func (b *bed) hubs() []corev1.Pod {
 	return found
 }
 
-func (b *bed) hubsAreReady(n int) {
+// hubsAre waits until two hubs of that version are ready, no others are left,
+// and one of them leads.
+func (b *bed) hubsAre(version string) {
 	b.t.Helper()
-	b.eventually(fmt.Sprintf("%d hubs are ready", n), func(context.Context) error {
-		hubs, count := b.hubs(), 0
+	b.eventually("two hubs run as "+version, func(context.Context) error {
+		hubs, leads := b.hubs(), false
 		for i := range hubs {
-			if ready(&hubs[i]) {
-				count++
+			if !ready(&hubs[i]) || hubs[i].Spec.Containers[0].Image != hubImage+":"+version {
+				return errors.New(state(&hubs[i]))
 			}
+			leads = leads || hubs[i].Labels["atoll.dev/hub-leader"] == "true"
 		}
-		if count != n {
-			return differs("the number of hubs that are ready", count, n)
+		if len(hubs) != 2 || !leads {
+			return fmt.Errorf("there are %d; one leads: %v", len(hubs), leads)
 		}
 		return nil
 	})
 }
 
-// leader waits until one hub leads and is ready, so that the Services follow it.
-func (b *bed) leader() string {
-	b.t.Helper()
-	name := ""
-	b.eventually("a hub leads", func(context.Context) error {
-		hubs := b.hubs()
-		for i := range hubs {
-			if hubs[i].Labels["atoll.dev/hub-leader"] == "true" && ready(&hubs[i]) {
-				name = hubs[i].Name
-				return nil
-			}
-		}
-		return fmt.Errorf("none of %d does", len(hubs))
-	})
-	return name
-}
-
-// drains evicts the leader, as an upgrade of its node would, and expects that
-// the application's next state comes from another.
-func (b *bed) drains(t *testing.T, a admin, leader string) {
-	before := b.shop()
-	eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: leader, Namespace: hubNamespace}}
-	if err := b.client.PolicyV1().Evictions(hubNamespace).Evict(t.Context(), eviction); err != nil {
-		t.Fatal(err)
-	}
-	b.eventually("another hub leads", func(context.Context) error {
-		if now := b.leader(); now == leader {
-			return fmt.Errorf("%s still does", now)
-		}
-		return nil
-	})
+// upgradesHubs ends every hub, one by one, and expects that the application's
+// next state comes from another.
+func (b *bed) upgradesHubs(t *testing.T, a admin, values map[string]any) {
+	before, agent := b.shop(), b.agentIs(chartVersion)
+	b.helm("atoll", hubNamespace, values)
+	b.hubsAre("next")
 	three := strings.Replace(shop, "replicas: 2", "replicas: 3", 1)
 	b.eventually("another hub takes the next state", func(ctx context.Context) error {
 		_, err := a.run(ctx, three, "deploy", "shop", "-f", "-", "--project", "demo", "--cluster", "real-3", "--wait", "--timeout=1m")
@@ -180,6 +161,9 @@ func (b *bed) drains(t *testing.T, a admin, leader string) {
 	})
 	if now := b.shop(); now.UID != before.UID || now.Status.ReadyReplicas != 3 {
 		t.Errorf("delivered is %s with %d pods ready, before %s", now.UID, now.Status.ReadyReplicas, before.UID)
+	}
+	if now := b.agentIs(chartVersion); now.UID != agent.UID || now.Status.ContainerStatuses[0].RestartCount > 0 {
+		t.Errorf("the agent did not stay: %s", state(now))
 	}
 }
 
