@@ -66,6 +66,8 @@ type ApplicationSpec struct {
 // Source is where the manifests come from: exactly one of its fields.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.inline), has(self.content), has(self.git)].filter(given, given).size() == 1",message="give exactly one of inline, content and git"
+// +kubebuilder:validation:XValidation:rule="(!has(self.helm) && !has(self.kustomize)) || has(self.git)",message="helm and kustomize say how a folder of git is rendered"
+// +kubebuilder:validation:XValidation:rule="!has(self.helm) || !has(self.kustomize)",message="give helm or kustomize, as the folder is"
 type Source struct {
 	// Inline is YAML of at most 256 KiB without Secret values.
 	// +kubebuilder:validation:MaxLength=262144
@@ -74,6 +76,11 @@ type Source struct {
 	Content *ContentSource `json:"content,omitempty"`
 	// Git is a folder of a Git repository, which the hub follows.
 	Git *GitSource `json:"git,omitempty"`
+	// Helm says how a chart in the Git folder is rendered; without it the folder
+	// is told by what lies in it.
+	Helm *HelmOptions `json:"helm,omitempty"`
+	// Kustomize says how a kustomization in the Git folder is built.
+	Kustomize *KustomizeOptions `json:"kustomize,omitempty"`
 }
 
 // ContentSource refers to content that the hub already stores.

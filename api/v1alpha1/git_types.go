@@ -53,6 +53,10 @@ type FetchedSource struct {
 	// Digest is of the content that the newest good commit holds.
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest,omitempty"`
+	// Fleet names by digest what was known of the clusters when a chart asked for
+	// it; when that changes, it is rendered again. Empty when nothing was asked.
+	// +kubebuilder:validation:MaxLength=71
+	Fleet string `json:"fleet,omitempty"`
 	// Commit is the newest one whose content was good.
 	Commit *Commit `json:"commit,omitempty"`
 	// Refused is a newer commit whose content was not.
@@ -72,8 +76,12 @@ type Commit struct {
 	Author string `json:"author,omitempty"`
 	// Message is the first line.
 	// +kubebuilder:validation:MaxLength=512
-	Message string       `json:"message,omitempty"`
-	Time    *metav1.Time `json:"time,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Chart is the name and version of the chart that was rendered.
+	// +kubebuilder:validation:MaxLength=512
+	Chart string `json:"chart,omitempty"`
+	// Time is when it was committed.
+	Time *metav1.Time `json:"time,omitempty"`
 	// Replaces is the commit that the reference led to before, when history was
 	// rewritten and no longer holds it.
 	// +kubebuilder:validation:MaxLength=128

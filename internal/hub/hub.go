@@ -70,6 +70,9 @@ type Options struct {
 	// SourceAllow are addresses and networks that projects may have fetched from
 	// although they are this machine's own or its network's.
 	SourceAllow []string
+	// RenderCommand starts a process that renders; default this program with
+	// worker.Verb.
+	RenderCommand []string
 	// Profiles is the loopback host:port of net/http/pprof; empty for none.
 	Profiles string
 	Log      *slog.Logger

@@ -1,21 +1,27 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/component-base/version"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/clock"
 	followed "atoll.dev/atoll/internal/controllers/source"
 	"atoll.dev/atoll/internal/egress"
+	"atoll.dev/atoll/internal/manifests"
+	"atoll.dev/atoll/internal/render/worker"
 	"atoll.dev/atoll/internal/source/git"
 )
 
@@ -32,16 +38,43 @@ func (h *hub) followSources() error {
 	if err != nil {
 		return err
 	}
+	workers, err := h.renderWorkers()
+	if err != nil {
+		return err
+	}
 	err = builder.ControllerManagedBy(h.mgr).Named("source").
 		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, fetchAsked))).
 		WithOptions(concurrent(sourceWorkers)).Complete(&followed.Reconciler{
-		Client: h.mgr.GetClient(), Secrets: h.live, Git: repositories, Render: manifests, Depot: h.depot,
+		Client: h.mgr.GetClient(), Secrets: h.live, Git: repositories, Depot: h.depot,
+		Render: &manifests.Renderer{Client: h.mgr.GetClient(), Workers: workers, Kubernetes: "v" + version.DefaultKubeBinaryVersion + ".0"},
 		Events: h.mgr.GetEventRecorder("atoll"), Now: clock.Now, Spread: spread,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the source controller: %w", err)
 	}
 	return nil
+}
+
+// renderWorkers are processes of this program; they end with the hub.
+func (h *hub) renderWorkers() (*worker.Pool, error) {
+	command := h.RenderCommand
+	if len(command) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find this program, to render in processes of its own: %w", err)
+		}
+		command = []string{self, worker.Verb}
+	}
+	pool := worker.NewPool(worker.Options{Command: command})
+	err := h.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		pool.Close()
+		return nil
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("prepare to render: %w", err)
+	}
+	return pool, nil
 }
 
 // spread is up to a tenth more or less.

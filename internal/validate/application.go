@@ -48,7 +48,11 @@ func source(path *field.Path, s v1alpha1.ApplicationSpec) field.ErrorList {
 	case s.Source.Git != nil && (inline || upload):
 		return field.ErrorList{field.Forbidden(path.Child("git"), "inline or content is given too; keep one of them")}
 	case s.Source.Git != nil:
-		return repository(path.Child("git"), s.Source.Git)
+		return append(repository(path.Child("git"), s.Source.Git), rendering(path, s.Source)...)
+	case s.Source.Helm != nil:
+		return field.ErrorList{field.Forbidden(path.Child("helm"), "it says how a folder of git is rendered")}
+	case s.Source.Kustomize != nil:
+		return field.ErrorList{field.Forbidden(path.Child("kustomize"), "it says how a folder of git is rendered")}
 	case inline && upload:
 		return field.ErrorList{field.Forbidden(path.Child("content"), "inline is given too; keep one of them")}
 	case !inline && !upload:

@@ -60,10 +60,17 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 	return r.take(ctx, app, m, o, access, chosen)
 }
 
-// current says that the commit was taken in and its content is still stored.
+// current says that the commit was taken in, for clusters such as there are now,
+// and that its content is still stored.
 func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *memory, f v1alpha1.FetchedSource, chosen source.Chosen) (bool, error) {
 	if f.Commit == nil || f.Digest == "" || f.Commit.ID != "sha1:"+chosen.ID || f.Commit.Ref != chosen.Ref {
 		return false, nil
+	}
+	if f.Fleet != "" {
+		now, err := r.Render.Fleet(ctx, app)
+		if err != nil || now != f.Fleet {
+			return false, err
+		}
 	}
 	digest := desired.Digest(f.Digest)
 	if m.sure == digest {
@@ -87,11 +94,11 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 		return o.refusedAt(chosen, err)
 	}
 	defer release()
-	files, err := r.Render(ctx, app, snapshot)
+	rendered, err := r.Render.Render(ctx, app, snapshot)
 	if err != nil {
 		return o.refusedAt(chosen, err)
 	}
-	kept, err := r.Depot.Keep(ctx, app, files)
+	kept, err := r.Depot.Keep(ctx, app, rendered.Files)
 	var refused *depot.Refused
 	switch {
 	case errors.As(err, &refused):
@@ -100,8 +107,10 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 		return nil, fmt.Errorf("store what application %s/%s fetched: %w", app.Namespace, app.Name, err)
 	}
 	commit := snapshot.Revision.Commit()
+	commit.Chart = source.Line(rendered.Chart)
 	commit.Replaces = r.replaced(ctx, access, o.fetched.Commit, commit)
 	o.fetched.Commit, o.fetched.Digest, o.fetched.Refused = commit, string(kept.Digest), nil
+	o.fetched.Fleet = rendered.Fleet
 	m.sure = kept.Digest
 	return o.good(access.Remote), nil
 }
@@ -136,6 +145,9 @@ func (o *outcome) good(remote source.Remote) *outcome {
 	message := fmt.Sprintf("%s of %s", source.ShortID(c.ID), remote)
 	if c.Ref != "" {
 		message += " (" + shortRef(c.Ref) + ")"
+	}
+	if c.Chart != "" {
+		message += ", chart " + c.Chart
 	}
 	if c.Message != "" {
 		message += ": " + c.Message
@@ -197,4 +209,3 @@ func clip(s string) string {
 	}
 	return strings.ToValidUTF8(s[:maxRefusal-3], "") + "…"
 }
-

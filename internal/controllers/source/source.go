@@ -24,6 +24,7 @@ import (
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/source"
 	"atoll.dev/atoll/internal/source/git"
 )
@@ -45,8 +46,12 @@ type Depot interface {
 }
 
 // Renderer makes manifests of a folder. A *source.Failure that lasts is for the
-// owner of the source.
-type Renderer func(ctx context.Context, app *v1alpha1.Application, s source.Snapshot) ([]content.File, error)
+// owner of the source. manifests.Renderer is one.
+type Renderer interface {
+	Render(ctx context.Context, app *v1alpha1.Application, s source.Snapshot) (manifests.Manifests, error)
+	// Fleet is the Fleet that manifests would have if they were rendered now.
+	Fleet(ctx context.Context, app *v1alpha1.Application) (string, error)
+}
 
 // Reconciler follows sources.
 type Reconciler struct {

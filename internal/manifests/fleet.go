@@ -1,0 +1,113 @@
+package manifests
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/placement"
+	"atoll.dev/atoll/internal/render/class"
+)
+
+// group is clusters of which the hub knows the same.
+type group struct {
+	// first is the first of their names, for people.
+	first string
+	of    class.Capabilities
+	key   string
+}
+
+// group divides clusters by all that templates can ask. One whose agent has not
+// told what it serves yet is left out: it is looked at again when it has. With
+// no cluster there is one group, of the default.
+func (r *Renderer) group(app *v1alpha1.Application, clusters []v1alpha1.Cluster) []group {
+	var extra []string
+	if h := app.Spec.Source.Helm; h != nil {
+		extra = h.APIVersions
+	}
+	byKey := map[string]bool{}
+	var groups []group
+	add := func(name, version string, others []string) {
+		served := slices.Concat(others, extra)
+		slices.Sort(served)
+		served = slices.Compact(served)
+		key := version + " " + strings.Join(served, " ")
+		if !byKey[key] {
+			byKey[key] = true
+			groups = append(groups, group{first: name, of: class.BuiltIn(version, served), key: key})
+		}
+	}
+	slices.SortFunc(clusters, func(a, b v1alpha1.Cluster) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range clusters {
+		if f := clusters[i].Status.Facts; f != nil && f.KubernetesVersion != "" {
+			add("cluster "+clusters[i].Name, f.KubernetesVersion, f.APIGroups)
+		}
+	}
+	if len(groups) == 0 {
+		add("no cluster", r.Kubernetes, nil)
+	}
+	return groups
+}
+
+// fleet names what is known of all groups.
+func fleet(groups []group) string {
+	keys := make([]string, 0, len(groups))
+	for _, g := range groups {
+		keys = append(keys, g.key)
+	}
+	slices.Sort(keys)
+	sum := sha256.Sum256([]byte(strings.Join(keys, "\n")))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// clusters are those that have the application or that its placement chooses.
+func (r *Renderer) clusters(ctx context.Context, app *v1alpha1.Application) (namespace string, on []v1alpha1.Cluster, err error) {
+	project, namespace, err := r.project(ctx, app)
+	if err != nil {
+		return "", nil, err
+	}
+	rule, err := r.rule(ctx, app)
+	if err != nil {
+		return namespace, nil, err
+	}
+	var all v1alpha1.ClusterList
+	if err := r.Client.List(ctx, &all); err != nil {
+		return namespace, nil, fmt.Errorf("list clusters: %w", err)
+	}
+	names := app.Status.Clusters
+	// What is wrong with a rule is told where it is placed.
+	if d, err := placement.Decide(placement.Input{Rule: rule, Project: project, Clusters: all.Items, Previous: names}); err == nil {
+		names = slices.Concat(names, d.Chosen)
+	}
+	for i := range all.Items {
+		if slices.Contains(names, all.Items[i].Name) {
+			on = append(on, all.Items[i])
+		}
+	}
+	return namespace, on, nil
+}
+
+func (r *Renderer) rule(ctx context.Context, app *v1alpha1.Application) (v1alpha1.PlacementRule, error) {
+	p := app.Spec.Placement
+	if p == nil {
+		return v1alpha1.PlacementRule{}, nil
+	}
+	if p.Ref == "" {
+		return p.PlacementRule, nil
+	}
+	named := &v1alpha1.Placement{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: app.Namespace, Name: p.Ref}, named)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return v1alpha1.PlacementRule{}, fmt.Errorf("read placement %s/%s: %w", app.Namespace, p.Ref, err)
+	}
+	return named.Spec, client.IgnoreNotFound(err)
+}

@@ -1,0 +1,166 @@
+package manifests_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/manifests"
+	"atoll.dev/atoll/internal/render"
+	"atoll.dev/atoll/internal/render/tree"
+	"atoll.dev/atoll/internal/render/worker"
+	"atoll.dev/atoll/internal/source"
+)
+
+// hub is what a hub knows: one project, and its clusters.
+type hub struct{ clusters []v1alpha1.Cluster }
+
+func (h *hub) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	if p, ok := o.(*v1alpha1.Project); ok {
+		p.Name = key.Name
+		return nil
+	}
+	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+func (h *hub) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1alpha1.ClusterList).Items = append([]v1alpha1.Cluster{}, h.clusters...)
+	return nil
+}
+
+func (h *hub) cluster(name, version string, served ...string) {
+	c := v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	c.Status.Facts = &v1alpha1.Facts{KubernetesVersion: version, APIGroups: served}
+	h.clusters = append(h.clusters, c)
+}
+
+// inProcess renders here and counts.
+type inProcess struct {
+	renders int
+	fault   error
+}
+
+func (w *inProcess) Render(_ context.Context, dir string, in render.Inputs) (render.Output, error) {
+	if w.fault != nil {
+		return render.Output{}, w.fault
+	}
+	w.renders++
+	files, end, err := tree.Open(dir)
+	if err != nil {
+		return render.Output{}, err
+	}
+	defer end()
+	return render.Render(files, in)
+}
+
+// chart is a fetched chart with one template.
+func chart(t *testing.T, template string) source.Snapshot {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"web/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.2.3\nappVersion: v7\n", "web/templates/a.yaml": template, "env/eu.yaml": "tier: gold\n",
+	} {
+		full := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o700), os.WriteFile(full, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return source.Snapshot{Dir: dir, Path: "web"}
+}
+
+// placed is an application on the named clusters.
+func placed(names ...string) *v1alpha1.Application {
+	app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}}
+	app.Status.Clusters = names
+	return app
+}
+
+func TestManyClustersOfOneKindAreOneRender(t *testing.T) {
+	known, workers := &hub{}, &inProcess{}
+	for n := range 200 {
+		known.cluster(string(rune('a'+n%26))+strings.Repeat("x", n/26), []string{"v1.33.1", "v1.33.9"}[n%2], "example.com/v1")
+	}
+	var names []string
+	for _, c := range known.clusters {
+		names = append(names, c.Name)
+	}
+	r := &manifests.Renderer{Client: known, Workers: workers, Kubernetes: "v1.36.0"}
+	app, source := placed(names...), chart(t, "minor: {{ .Capabilities.KubeVersion.Minor }}\nserved: {{ .Capabilities.APIVersions.Has \"example.com/v1\" }}\n")
+	m, err := r.Render(t.Context(), app, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if workers.renders != 1 || m.Chart != "web 1.2.3 (v7)" || !strings.Contains(string(m.Files[0].Data), "minor: 33\nserved: true") {
+		t.Errorf("%d renders gave %+v: %s", workers.renders, m, m.Files[0].Data)
+	}
+	if now, err := r.Fleet(t.Context(), app); err != nil || now != m.Fleet || now == "" {
+		t.Errorf("rendered for %q, and the clusters are %q (%v)", m.Fleet, now, err)
+	}
+	known.clusters[7].Status.Facts.KubernetesVersion = "v1.34.0"
+	if now, _ := r.Fleet(t.Context(), app); now == m.Fleet {
+		t.Error("an upgraded cluster is no reason to render again")
+	}
+}
+
+func TestOneContentCannotBeTwoThings(t *testing.T) {
+	known := &hub{}
+	known.cluster("old", "v1.29.4")
+	known.cluster("new", "v1.33.4")
+	known.cluster("elsewhere", "v1.20.0")
+	known.clusters = append(known.clusters, v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: "silent"}})
+	r := &manifests.Renderer{Client: known, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
+	app := placed("new", "old", "silent")
+	_, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.30-0\" .Capabilities.KubeVersion.Version }}\n"))
+	var failure *source.Failure
+	if !errors.As(err, &failure) || failure.Reason != manifests.ClassesDiffer || failure.Lasting ||
+		!strings.Contains(err.Error(), "cluster new (Kubernetes v1.33.4)") || !strings.Contains(err.Error(), "cluster old (Kubernetes v1.29.4)") {
+		t.Errorf("got %v", err)
+	}
+	// Both say "true", so it does not matter that they were asked.
+	if _, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n")); err != nil {
+		t.Errorf("what comes out alike was refused: %v", err)
+	}
+	m, err := r.Render(t.Context(), app, chart(t, "a: b\n"))
+	if err != nil || m.Fleet != "" {
+		t.Errorf("a chart that asks nothing is for clusters like %q (%v)", m.Fleet, err)
+	}
+}
+
+func TestWhatAnApplicationSaysOfItsChart(t *testing.T) {
+	app := placed()
+	app.Spec.Source.Helm = &v1alpha1.HelmOptions{
+		ReleaseName: "other", ValuesFiles: []string{"../env/eu.yaml"}, Values: &runtime.RawExtension{Raw: []byte(`{"n":7}`)}, APIVersions: []string{"example.com/v1"},
+	}
+	r := &manifests.Renderer{Client: &hub{}, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
+	m, err := r.Render(t.Context(), app, chart(t, "{{ .Release.Name }} {{ .Release.Namespace }} {{ .Values.tier }} {{ .Values.n }} {{ .Capabilities.APIVersions.Has \"example.com/v1\" }} {{ .Capabilities.KubeVersion.Minor }}"))
+	if err != nil || strings.TrimSpace(string(m.Files[0].Data)) != "other shop gold 7 true 36" {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	app.Spec.Source.Helm = nil
+	app.Spec.Source.Kustomize = &v1alpha1.KustomizeOptions{}
+	if _, err := r.Render(t.Context(), app, chart(t, "a: b")); err == nil || !strings.Contains(err.Error(), "kustomization") {
+		t.Errorf("a chart was built as a kustomization: %v", err)
+	}
+}
+
+func TestWhoseFaultItIs(t *testing.T) {
+	var failure *source.Failure
+	r := &manifests.Renderer{Client: &hub{}, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
+	if _, err := r.Render(t.Context(), placed(), chart(t, "a: {{ uuidv4 }}")); !errors.As(err, &failure) || !failure.Lasting || !strings.Contains(err.Error(), "web/templates/a.yaml:1: uuidv4") {
+		t.Errorf("a template that is never the same gave %v", err)
+	}
+	r.Workers = &inProcess{fault: &worker.Fault{Err: errors.New("no process")}}
+	if _, err := r.Render(t.Context(), placed(), chart(t, "a: b")); err == nil || errors.As(err, &failure) {
+		t.Errorf("a fault of the hub's is said to be the owner's: %v", err)
+	}
+}

@@ -1,0 +1,100 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+
+	"atoll.dev/atoll/api/v1alpha1"
+)
+
+const (
+	shopChart = "apiVersion: v2\nname: shop\nversion: 1.2.3\nappVersion: \"7\"\ndependencies: [{name: web, version: 1.x, repository: \"https://charts.example.com\"}]\n"
+	webChart  = "apiVersion: v2\nname: web\nversion: 1.0.0\n"
+	// What a chart asks of the clusters, all of which are of one version.
+	greetingTemplate = `apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: greeting
+  annotations: {minor: "{{ .Capabilities.KubeVersion.Minor }}", release: "{{ .Release.Name }} in {{ .Release.Namespace }}"}
+data:
+  value: {{ .Values.greeting }}
+`
+	webTemplate = `{{ if .Capabilities.APIVersions.Has "apps/v1/Deployment" -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: "nginx:1"}]
+{{ end }}`
+)
+
+func (x *followed) sourced(how map[string]any) {
+	x.t.Helper()
+	app := &v1alpha1.Application{ObjectMeta: named(x.Project, x.Name)}
+	if err := x.f.Hub.Client().Patch(x.t.Context(), app, mergePatch(map[string]any{"spec": map[string]any{"source": how}})); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
+	f := fleet(t)
+	x := follow(t, f, "charts", map[string]string{
+		"deploy/Chart.yaml":                    shopChart,
+		"deploy/values.yaml":                   "greeting: one\nweb: {replicas: 1}\n",
+		"deploy/templates/greeting.yaml":       greetingTemplate,
+		"deploy/templates/NOTES.txt":           "{{ fail \"nobody reads this\" | default \"\" }}",
+		"deploy/charts/web/Chart.yaml":         webChart,
+		"deploy/charts/web/templates/web.yaml": webTemplate,
+		"environments/eu.yaml":                 "greeting: two\n",
+	})
+	x.fails("RenderRefused", "NOTES.txt")
+	first := x.commit("no notes", map[string]string{"deploy/templates/NOTES.txt": ""})
+	x.look()
+	app := x.runs(first)
+	x.on("one")
+	if c := app.Status.Source.Commit; c.Chart != "shop 1.2.3 (7)" || app.Status.Source.Fleet == "" {
+		t.Errorf("the chart is said to be %q, for clusters like %q", c.Chart, app.Status.Source.Fleet)
+	}
+	if out := f.Hub.MustCLI("describe", "app", "shop", "-p", "charts"); !strings.Contains(out, "shop 1.2.3") {
+		t.Errorf("the chart's version is not shown:\n%s", out)
+	}
+
+	// What would be another change at each render stops at the hub.
+	x.commit("a password", map[string]string{"deploy/templates/login.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\nstringData:\n  password: {{ randAlphaNum 12 }}\n"})
+	x.look()
+	x.fails("RenderRefused", "shop/templates/login.yaml:5: randAlphaNum")
+	x.on("one")
+	x.commit("a hook", map[string]string{"deploy/templates/login.yaml": "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: pre-upgrade}\n"})
+	x.look()
+	x.fails("RenderRefused", "Job/migrate (pre-upgrade")
+
+	// Values, from a file elsewhere in the repository and from the application.
+	x.sourced(map[string]any{"helm": map[string]any{"skipHooks": true, "valuesFiles": []string{"../environments/eu.yaml"}}})
+	x.on("two")
+	x.sourced(map[string]any{"helm": map[string]any{"values": map[string]any{"greeting": "three"}}})
+	x.on("three")
+
+	// The folder becomes a kustomization, over a base beside it.
+	x.sourced(map[string]any{"helm": nil})
+	last := x.commit("kustomize", map[string]string{
+		"deploy/Chart.yaml": "", "deploy/templates": "", "deploy/charts": "", "deploy/values.yaml": "",
+		"base/greeting.yaml": configMap("greeting", "four"), "base/web.yaml": deployment("web", "nginx:1", 1),
+		"base/kustomization.yaml":   "resources: [greeting.yaml, web.yaml]\n",
+		"deploy/kustomization.yaml": "resources: [../base]\nlabels: [{pairs: {tier: gold}}]\n",
+	})
+	x.look()
+	app = x.runs(last)
+	x.on("four")
+	if app.Status.Source.Commit.Chart != "" || app.Status.Source.Fleet != "" {
+		t.Errorf("a kustomization is said to be %+v", app.Status.Source)
+	}
+	x.commit("from afar", map[string]string{"deploy/kustomization.yaml": "resources: ['https://127.0.0.1:1/org/base?ref=v1']\n"})
+	x.look()
+	x.fails("RenderRefused", "nothing is fetched while rendering")
+	x.on("four")
+}
