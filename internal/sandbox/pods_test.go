@@ -216,8 +216,8 @@ spec: {readinessGates: [{conditionType: example.com/open}], containers: [{name: 
 	if ready(running) {
 		t.Error("the pod is ready although its gate is closed")
 	}
-	running.Status.Conditions = append(running.Status.Conditions, corev1.PodCondition{Type: "example.com/open", Status: corev1.ConditionTrue})
-	if _, err := client.CoreV1().Pods(namespace).UpdateStatus(t.Context(), running, metav1.UpdateOptions{}); err != nil {
+	open := []byte(`{"status":{"conditions":[{"type":"example.com/open","status":"True"}]}}`)
+	if _, err := client.CoreV1().Pods(namespace).Patch(t.Context(), "web", types.StrategicMergePatchType, open, metav1.PatchOptions{}, "status"); err != nil {
 		t.Fatal(err)
 	}
 	podBecomes(t, client, pod, "is ready once the gate is open", ready)
@@ -232,9 +232,9 @@ spec: {containers: [{name: web, image: "web:1"}]}`)
 	if err := client.CoreV1().Pods(namespace).Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	pod = podBecomes(t, client, pod, "has ended", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
-	pod.Finalizers = nil
-	if _, err := client.CoreV1().Pods(namespace).Update(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+	podBecomes(t, client, pod, "has ended", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
+	// Patch, not Update: its kubelet writes it too.
+	if _, err := client.CoreV1().Pods(namespace).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "pod gone", func(ctx context.Context) error {
