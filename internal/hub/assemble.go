@@ -172,7 +172,7 @@ func (h *hub) controllers() error {
 	}
 	status := &application.Status{
 		Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
-		Writes: rate.NewLimiter(statusWrites, statusWrites), Began: clock.Now(),
+		Writes: rate.NewLimiter(statusWrites, statusWrites), Busy: h.intent.Busy, Began: clock.Now(),
 	}
 	clusters := &cluster.Reconciler{
 		Client: h.mgr.GetClient(), Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
@@ -190,7 +190,7 @@ func (h *hub) controllers() error {
 		Watches(&v1alpha1.RolloutRun{}, handler.EnqueueRequestForOwner(h.mgr.GetScheme(), h.mgr.GetRESTMapper(), &v1alpha1.Application{}), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(h.intentPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
 		WatchesRawSource(source.Channel(h.rolloutPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
-		WithOptions(concurrent(intentWorkers)).Complete(h.intent)
+		WithOptions(concurrent(application.IntentWorkers)).Complete(h.intent)
 	if err != nil {
 		return fmt.Errorf("prepare the intent controller: %w", err)
 	}
@@ -334,10 +334,6 @@ var deletions = predicate.Funcs{
 // intentChanged lets status writes pass by.
 var intentChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
 	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }), fetchedChanged)
-
-// intentWorkers mostly wait for the store, which makes the writes of many one
-// write to its disk.
-const intentWorkers = 16
 
 // statusWrites are how many statuses of applications a second the hub writes.
 const statusWrites = 50

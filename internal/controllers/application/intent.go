@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,6 +55,9 @@ type Intent struct {
 	Heartbeat time.Duration
 	Now       func() time.Time
 	rules     placement.Cache
+
+	// running are the applications that are being looked at.
+	running atomic.Int32
 
 	mu sync.Mutex
 	// done are applications entered before Begin, waiting those that must be
@@ -105,6 +109,8 @@ func (r *Intent) entered(name types.NamespacedName) {
 
 // Reconcile computes and enters one application.
 func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.running.Add(1)
+	defer r.running.Add(-1)
 	app := &v1alpha1.Application{}
 	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
 		if apierrors.IsNotFound(err) {

@@ -30,6 +30,23 @@ func (r *Status) tooEarly(app *v1alpha1.Application, members []observed.Member, 
 	return 0
 }
 
+// IntentWorkers are how many applications are placed at a time. They mostly wait
+// for the store, which makes the writes of many one write to its disk.
+const IntentWorkers = 16
+
+// Busy tells that applications wait to be placed.
+func (r *Intent) Busy() bool { return r.running.Load() >= IntentWorkers }
+
+// price is how much of the rate of writes one takes: what is to be done comes
+// before what is only told.
+func (r *Status) price() int {
+	const yielding = 5
+	if r.Busy() {
+		return yielding
+	}
+	return 1
+}
+
 // Concerns tells whether an application changed in what its counts depend on,
 // beside what they are themselves.
 func Concerns(before, after *v1alpha1.Application) bool {

@@ -63,3 +63,13 @@ func TestCountsAreLookedAtForWhatTheyDependOn(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsPlacedComesBeforeWhatIsOnlyTold(t *testing.T) {
+	intent := &Intent{}
+	status := &Status{Busy: intent.Busy}
+	calm := status.price()
+	intent.running.Store(IntentWorkers)
+	if busy := status.price(); calm != 1 || busy <= calm {
+		t.Errorf("a status costs %d in calm, and %d while applications wait to be placed", calm, busy)
+	}
+}

@@ -25,8 +25,10 @@ type Status struct {
 	Fleet     *observed.Fleet
 	Heartbeat time.Duration
 	Now       func() time.Time
-	// Writes bounds the writes of all applications together.
+	// Writes bounds the writes of all applications together; while the intent loop
+	// is Busy, to a fifth.
 	Writes *rate.Limiter
+	Busy   func() bool
 	// Began is when this hub began to lead.
 	Began time.Time
 }
@@ -60,7 +62,7 @@ func (r *Status) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	case !next.differs(app):
 		return next.again(), nil
 	}
-	if err := r.Writes.Wait(ctx); err != nil {
+	if err := r.Writes.WaitN(ctx, r.price()); err != nil {
 		return ctrl.Result{}, fmt.Errorf("wait to write the status of %s: %w", req, err)
 	}
 	next, _ = r.look(app) // with what was said meanwhile
