@@ -41,6 +41,10 @@ type ApplicationSpec struct {
 	// Rollout says how a change travels over the clusters; absent means that all
 	// are told at once.
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Pins keep it at revisions, whatever its source says.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	Pins []Pin `json:"pins,omitempty"`
 	// Drift says what happens when someone else changes a delivered field.
 	Drift Drift `json:"drift,omitempty"`
 	// OnDelete says what happens to the objects when the application is

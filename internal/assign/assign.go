@@ -35,6 +35,12 @@ type State struct {
 	// Version is what a cluster is to run while a rollout is under way, nil for
 	// what it has. Without a rollout it is nil, and Content goes to all.
 	Version func(cluster string) *v1alpha1.Version
+	// Pinned is what single clusters are kept at; empty for a pin to nothing
+	// that is known, with which a cluster keeps what it has.
+	Pinned map[string]desired.Digest
+	// PinnedTo says, when the Content is not the source's but pinned, by whom and
+	// why.
+	PinnedTo string
 	// Check returns what the project forbids of an entry. It must always answer
 	// the same.
 	Check func(e desired.Entry) []report.Problem
@@ -132,6 +138,9 @@ func (p *Plan) keepLeaving(s State) {
 
 func (p *Plan) enter(s State) {
 	p.Accepted = Condition{True: true, Reason: "Accepted", Message: "the source is admitted"}
+	if s.PinnedTo != "" {
+		p.Accepted = Condition{True: true, Reason: "Pinned", Message: s.PinnedTo}
+	}
 	if s.ContentErr != nil {
 		p.Accepted = Condition{Reason: "SourceRefused", Message: s.ContentErr.Error()}
 		var why interface{ Reason() string }
@@ -167,6 +176,9 @@ func (p *Plan) enter(s State) {
 // version is the application as a cluster is to run it, and its content; empty
 // when that is not known or its turn is yet to come.
 func (s State) version(cluster string) (*v1alpha1.Application, desired.Digest) {
+	if content, pinned := s.Pinned[cluster]; pinned {
+		return s.App, content
+	}
 	if s.Version == nil {
 		return s.App, s.Content
 	}

@@ -15,8 +15,8 @@ import (
 // is delivered.
 const History = 20
 
-// Outdated are the Revisions that no history keeps and no recorded rollout
-// brings or goes back to. A Revision whose application is gone is its owner's
+// Outdated are the Revisions that no history keeps and no pin or recorded
+// rollout names. A Revision whose application is gone is its owner's
 // garbage, not ours.
 func Outdated(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs []v1alpha1.RolloutRun) map[types.NamespacedName]bool {
 	delivered := map[types.NamespacedName]bool{}
@@ -25,6 +25,9 @@ func Outdated(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs [
 		app := &apps[i]
 		known[types.NamespacedName{Namespace: app.Namespace, Name: app.Name}] = true
 		delivered[types.NamespacedName{Namespace: app.Namespace, Name: app.Status.Revision}] = true
+		for _, pin := range app.Spec.Pins {
+			delivered[types.NamespacedName{Namespace: app.Namespace, Name: pin.Revision}] = true
+		}
 	}
 	for i := range runs {
 		plan := &runs[i].Spec.Plan

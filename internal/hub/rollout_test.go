@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -153,4 +154,56 @@ func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
 	if err := s.client.Patch(t.Context(), run, patch); err == nil {
 		t.Error("the plan of a rollout was changed")
 	}
+}
+
+func TestAPinHoldsAnApplicationWhateverItsSourceSays(t *testing.T) {
+	s := newTrio(hubOf(t), "pins", nil)
+	first := s.asked(0)
+	second := s.release("second")
+	for i := range s.members {
+		s.runs(i, second, report.HealthHealthy)
+	}
+	pin := func(pins ...v1alpha1.Pin) { s.edit(func(app *v1alpha1.Application) { app.Spec.Pins = pins }) }
+
+	pin(v1alpha1.Pin{Revision: first, Clusters: []string{"pins-2"}, Reason: "it crashes there"})
+	s.runs(1, first, report.HealthHealthy)
+	third := s.release("third")
+	s.runs(0, third, report.HealthHealthy)
+	s.runs(2, third, report.HealthHealthy)
+	if got := s.asked(1); got != first {
+		t.Errorf("the pinned cluster is asked for %s", got)
+	}
+
+	// For all: also while the source is something new, which is recorded.
+	pin(v1alpha1.Pin{Revision: second, Reason: "orders fail", By: "anna"})
+	for i := range s.members {
+		s.runs(i, second, report.HealthHealthy)
+	}
+	s.edit(func(app *v1alpha1.Application) { app.Spec.Source.Inline = fmt.Sprintf(manifest, "fourth") })
+	s.eventually("it says so", func() error {
+		app := s.app("pins", "shop")
+		c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
+		if c.ObservedGeneration != app.Generation || c.Reason != "Pinned" || app.Status.Revision != second {
+			return fmt.Errorf("%+v, revision %s", c, app.Status.Revision)
+		}
+		return nil
+	})
+	pin()
+	for i := range s.members {
+		s.members[i].until("the source's own", func(r desired.Root) bool {
+			e, _ := r.Get(s.key)
+			return e.Revision != first && e.Revision != second && e.Revision != third
+		})
+	}
+
+	// A pin to nothing changes nothing, and says what to do.
+	pin(v1alpha1.Pin{Revision: "shop-000000000000", Reason: "a typo"})
+	s.eventually("it says so", func() error {
+		app := s.app("pins", "shop")
+		c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
+		if c.ObservedGeneration != app.Generation || c.Status != "False" || !strings.Contains(c.Message, "atoll unpin app/shop") {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
 }

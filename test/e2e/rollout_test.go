@@ -107,4 +107,31 @@ func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.
 	if r := f.Hub.CLI("rollout", "abort", "app/web", "-p", "waves"); r.Code != 2 || !has(r.Stderr, "is over") {
 		t.Errorf("a rollout that is over is aborted: %s", r)
 	}
+
+	// By hand, on one cluster: the version that worked, not the one that had to
+	// be taken back.
+	if r := f.Hub.CLI("rollback", "app/web", "-p", "waves", "-C", "b", "--reason", "orders fail"); r.Code != 0 {
+		t.Fatalf("rollback: %s", r)
+	}
+	runsImage(t, f.Member("b"), "waves", "web:1")
+	if image, _ := web(t, f.Member("a"), "waves"); image != "web:2" {
+		t.Errorf("a was rolled back too: it runs %s", image)
+	}
+	if out := f.Hub.CLI("history", "app/web", "-p", "waves").Stdout; !has(out, "orders fail", "RolledBack", "Complete", "delivered") {
+		t.Errorf("the history does not tell it:\n%s", out)
+	}
+	if r := f.Hub.CLI("unpin", "app/web", "-p", "waves", "-C", "b"); r.Code != 0 {
+		t.Fatalf("unpin: %s", r)
+	}
+	runsImage(t, f.Member("b"), "waves", "web:2")
+}
+
+func runsImage(t *testing.T, m *testfleet.Member, namespace, want string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s runs %s", m.Name, want), func(context.Context) error {
+		if image, _ := web(t, m, namespace); image != want {
+			return fmt.Errorf("it runs %s", image)
+		}
+		return nil
+	})
 }

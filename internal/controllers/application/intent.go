@@ -188,6 +188,9 @@ func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, e
 	if c.run != nil {
 		state.Version = rollout.NewCourse(c.run).Version
 	}
+	if next := rollout.PinsOf(app, r.Now()).Next; next > 0 && (c.wake == 0 || next < c.wake) {
+		c.wake = next
+	}
 	c.plan = assign.Make(state)
 	if unread != nil {
 		return c, unread // without its content nothing is known to be forbidden
@@ -248,7 +251,8 @@ func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *
 		return problems
 	}
 	s.Released = r.released
-	return s, content, nil
+	content, err = r.pin(ctx, app, &s, content)
+	return s, content, err
 }
 
 // content admits the present source; when it is refused, the last admitted
@@ -370,6 +374,9 @@ func (r *Intent) recordRevision(ctx context.Context, app *v1alpha1.Application, 
 		return nil
 	}
 	revision := c.Revision(app)
+	if r.Client.Get(ctx, client.ObjectKeyFromObject(revision), &v1alpha1.Revision{}) == nil {
+		return nil
+	}
 	if err := r.Client.Create(ctx, revision); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("record revision %s: %w", revision.Name, err)
 	}

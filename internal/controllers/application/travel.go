@@ -27,7 +27,8 @@ func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assig
 	}
 	chosen := map[string]bool{}
 	for _, name := range s.Rule.Choose(s.Project, s.Clusters, s.App.Status.Clusters) {
-		chosen[name] = true
+		_, pinned := s.Pinned[name]
+		chosen[name] = !pinned
 	}
 	run := last
 	if s.ContentErr == nil && s.Content != "" {

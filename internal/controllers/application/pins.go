@@ -1,0 +1,85 @@
+package application
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/depot"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/rollout"
+)
+
+// pin puts what people pinned in the place of what the source says, and returns
+// the content that is then delivered. What the source says is recorded all the
+// same, for the day on which the pin is taken out.
+func (r *Intent) pin(ctx context.Context, app *v1alpha1.Application, s *assign.State, admitted depot.Content) (depot.Content, error) {
+	pins, refused := rollout.PinsOf(app, r.Now()), s.ContentErr
+	for cluster, pin := range pins.Cluster {
+		revision, err := r.pinned(ctx, app, s, pin)
+		if err != nil {
+			return admitted, err
+		}
+		if s.Pinned == nil {
+			s.Pinned = map[string]desired.Digest{}
+		}
+		s.Pinned[cluster] = ""
+		if revision != nil {
+			s.Pinned[cluster] = desired.Digest(revision.Spec.Digest)
+		}
+	}
+	if pins.All == nil {
+		return admitted, nil
+	}
+	revision, err := r.pinned(ctx, app, s, pins.All)
+	if revision == nil || err != nil {
+		return admitted, err
+	}
+	if admitted.Digest != "" {
+		if err := r.recordRevision(ctx, app, admitted); err != nil {
+			return admitted, err
+		}
+	}
+	if s.ContentErr == refused {
+		s.ContentErr = nil // it is not what is delivered
+	}
+	s.Content, s.PinnedTo = desired.Digest(revision.Spec.Digest), describePin(pins.All)
+	return contentOf(revision), nil
+}
+
+// pinned is the Revision that a pin names; nil, with the reason in the state,
+// when there is none.
+func (r *Intent) pinned(ctx context.Context, app *v1alpha1.Application, s *assign.State, pin *v1alpha1.Pin) (*v1alpha1.Revision, error) {
+	revision := &v1alpha1.Revision{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: app.Namespace, Name: pin.Revision}, revision)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("read pinned revision %s: %w", pin.Revision, err)
+	}
+	if err != nil || revision.Spec.Application != app.Name {
+		s.ContentErr = fmt.Errorf("revision %s, to which it is pinned, is none of this application: `atoll history app/%s` lists them, `atoll unpin app/%s` takes the pin out", pin.Revision, app.Name, app.Name)
+		return nil, nil
+	}
+	return revision, nil
+}
+
+func describePin(pin *v1alpha1.Pin) string {
+	text := "pinned to " + pin.Revision
+	if pin.By != "" {
+		text += " by " + pin.By
+	}
+	text += ": " + pin.Reason
+	if pin.Expires != nil {
+		text += ", until " + pin.Expires.UTC().Format("2006-01-02 15:04 MST")
+	}
+	return text
+}
+
+func contentOf(r *v1alpha1.Revision) depot.Content {
+	return depot.Content{
+		Digest: desired.Digest(r.Spec.Digest), Objects: int(r.Spec.Objects), Bytes: r.Spec.Bytes, Secrets: int(r.Spec.Secrets), Origin: r.Spec.Origin,
+	}
+}
