@@ -274,16 +274,26 @@ func (e *Engine) scalersChanged(en *entry, objects []rendered) {
 	}
 }
 
-// watchScalers looks for scaler kinds that come by definition.
+// watchScalers looks now and then for scaler kinds that come by definition. Only
+// the first delivery waits for it: those that follow have been looked for before.
 func (e *Engine) watchScalers(ctx context.Context) {
 	const pause = 30 * time.Second
 	e.mu.Lock()
-	if e.clock().Sub(e.member.askedScalers) < pause {
-		e.mu.Unlock()
-		return
+	asked, now := e.member.askedScalers, e.clock()
+	due := now.Sub(asked) >= pause
+	if due {
+		e.member.askedScalers = now
 	}
-	e.member.askedScalers = e.clock()
 	e.mu.Unlock()
+	switch {
+	case asked.IsZero():
+		e.findScalers(ctx)
+	case due:
+		go e.findScalers(ctx)
+	}
+}
+
+func (e *Engine) findScalers(ctx context.Context) {
 	for _, gvk := range []schema.GroupVersionKind{
 		{Group: "keda.sh", Version: "v1alpha1", Kind: "ScaledObject"},
 		{Group: "autoscaling.k8s.io", Version: "v1", Kind: "VerticalPodAutoscaler"},
