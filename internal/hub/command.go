@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -92,6 +93,7 @@ registry without TLS.`,
 	f.StringSliceVar(&o.PublicAddresses, "public-address", nil, "host:port that agents are told to dial, if it is not --agent-listen; repeated, further names and addresses, which the certificates of both ports then carry")
 	f.StringVar(&o.PeerAddress, "peer-address", "", "host:port at which other hubs of the same store reach this one's API (default: --listen, or an address of this machine's name when that is everywhere)")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
+	f.StringVar(&o.HookListen, "hook-listen", "", "host:port at which Git hosts tell of pushes, without TLS: for what ends it in front (default: none)")
 	f.StringSliceVar(&o.SourceAllow, "source-allow", nil, "addresses and networks, such as 127.0.0.0/8, that projects may name as sources although they belong to this machine or to its cloud's own services")
 	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
@@ -156,6 +158,9 @@ func (o *Options) check(words io.Writer) error {
 	}
 	if err := o.checkAddresses(words); err != nil {
 		return err
+	}
+	if _, _, err := net.SplitHostPort(o.HookListen); o.HookListen != "" && err != nil {
+		return fmt.Errorf("--hook-listen %q is not host:port", o.HookListen)
 	}
 	if _, err := egress.ParseAllow(o.SourceAllow); err != nil {
 		return fmt.Errorf("--source-allow: %w", err)

@@ -67,6 +67,8 @@ type Options struct {
 	Heartbeat   time.Duration
 	// Rebuild takes up clusters that the store does not know, from their agents.
 	Rebuild bool
+	// HookListen is the host:port at which Git hosts tell of pushes; empty for none.
+	HookListen string
 	// SourceAllow are addresses and networks that projects may have fetched from
 	// although they are this machine's own or its network's.
 	SourceAllow []string
@@ -200,6 +202,11 @@ func (s *start) whenLeading(ctx context.Context) error {
 	if err := ensureNamespace(ctx, s.live, s.Namespace); err != nil {
 		return err
 	}
+	deaf, err := s.serveHooks(s.live)
+	if err != nil {
+		return err
+	}
+	defer deaf()
 	if !s.external() {
 		return s.serve(ctx)
 	}

@@ -37,9 +37,9 @@ type hubProcess struct {
 	registry *contentRegistry
 	// Dir is where everything of the hub and its store lies, DataDir the hub's own.
 	Dir, DataDir string
-	// API and Agents are host:port.
-	API, Agents string
-	heartbeat   time.Duration
+	// API, Agents and Hooks are host:port.
+	API, Agents, Hooks string
+	heartbeat          time.Duration
 	// door is nil unless another hub may take over.
 	door   *door
 	config *rest.Config
@@ -77,18 +77,18 @@ func (h *hubProcess) prepare(name string) error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return err
 	}
 	h.DataDir = filepath.Join(h.Dir, name)
-	h.API, h.Agents = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
+	h.API, h.Agents, h.Hooks = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1]), fmt.Sprintf("127.0.0.1:%d", ports[2])
 	h.child = child{
 		name: "the hub",
 		path: path,
 		log:  filepath.Join(h.Dir, strings.Replace(name, "data", "hub", 1)+".log"),
 		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", h.heartbeat.String(),
-			"--source-allow", "127.0.0.0/8"},
+			"--source-allow", "127.0.0.0/8", "--hook-listen", h.Hooks},
 	}
 	if h.store != nil {
 		h.args = append(h.args, h.store.flags()...)

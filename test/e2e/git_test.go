@@ -2,7 +2,11 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +50,7 @@ func follow(t *testing.T, f *testfleet.Fleet, project string, files map[string]s
 	server.Require("first")
 	f.Project(project)
 	x.create(&corev1.Secret{ObjectMeta: named(project, "repo"), Data: map[string][]byte{
-		"ca.crt": server.CA(), "username": []byte("hub"), "password": []byte("first")}})
+		"ca.crt": server.CA(), "username": []byte("hub"), "password": []byte("first"), "webhook": []byte(hookKey)}})
 	x.create(&v1alpha1.Application{ObjectMeta: named(project, "shop"), Spec: v1alpha1.ApplicationSpec{
 		Source: v1alpha1.Source{Git: &v1alpha1.GitSource{
 			URL: server.URL("shop"), Ref: v1alpha1.GitRef{Branch: "main"}, Path: "deploy", SecretRef: &v1alpha1.SecretReference{Name: "repo"}}},
@@ -81,6 +85,28 @@ func (x *followed) look() {
 	if err := x.f.Hub.Client().Patch(x.t.Context(), app, patch); err != nil {
 		x.t.Fatal(err)
 	}
+}
+
+// hookKey is what hooks are signed with.
+const hookKey = "a key that nobody else knows"
+
+// hook tells the hub as a Git host does, with a signature made by a key.
+func (x *followed) hook(key string) int {
+	x.t.Helper()
+	const body = `{"ref": "refs/heads/main"}`
+	signed := hmac.New(sha256.New, []byte(key))
+	signed.Write([]byte(body))
+	r, err := http.NewRequestWithContext(x.t.Context(), http.MethodPost, "http://"+x.f.Hub.Hooks+"/hooks/git/"+x.Project+"/repo", strings.NewReader(body))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	r.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(signed.Sum(nil)))
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode
 }
 
 // fails waits until the last look failed for a reason, in words that hold some.
@@ -149,7 +175,12 @@ func TestAnApplicationFollowsItsRepositoryAndKeepsWhatRanWhenThatGoesWrong(t *te
 
 	// A commit is delivered, and one that cannot be is not: what ran stays.
 	second := x.commit("two", map[string]string{"deploy/greeting.yaml": configMap("greeting", "two")})
-	x.look()
+	if got := x.hook("a key that somebody guessed"); got != http.StatusForbidden {
+		t.Errorf("a forged hook is answered with %d", got)
+	}
+	if got := x.hook(hookKey); got != http.StatusAccepted {
+		t.Errorf("a hook is answered with %d", got)
+	}
 	x.runs(second)
 	x.on("two")
 	x.commit("broken", map[string]string{"deploy/greeting.yaml": "kind: [", "deploy/sub/web.yaml": ""})

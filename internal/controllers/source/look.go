@@ -45,8 +45,9 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 	if err != nil {
 		return o.failed(source.Fail(source.RefNotFound, "%s: %w", access.Remote, err))
 	}
-	id := "sha1:" + chosen.ID
-	if refused := o.fetched.Refused; refused != nil && refused.ID == id {
+	id, again := "sha1:"+chosen.ID, m.again
+	m.again = false
+	if refused := o.fetched.Refused; refused != nil && refused.ID == id && !again {
 		return o.refused(refused.Reason, refused.Message), nil
 	}
 	current, err := r.current(ctx, app, m, o.fetched, chosen)

@@ -78,6 +78,8 @@ type memory struct {
 	failures int
 	// asked is the spec and the request that were last looked at.
 	asked string
+	// again has a commit that was refused judged once more.
+	again bool
 	// sure is the content that was seen to be stored.
 	sure desired.Digest
 }
@@ -144,12 +146,22 @@ func (r *Reconciler) recall(app *v1alpha1.Application) (*memory, time.Time) {
 	if asked == m.asked {
 		return m, r.Now().Add(-interval(app) * 3 / 4)
 	}
-	requested := m.asked != ""
-	m.asked, m.failures = asked, 0
-	if requested {
-		return m, r.Now()
+	fresh := m.asked == ""
+	m.asked, m.failures, m.again = asked, 0, true
+	if fresh {
+		return m, r.Now().Add(-shared)
 	}
-	return m, r.Now().Add(-shared)
+	return m, requested(app, r.Now())
+}
+
+// requested is when somebody wished for a look: a hook says so to all
+// applications of a repository at once, and one answer is enough for them.
+func requested(app *v1alpha1.Application, now time.Time) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, app.Annotations[v1alpha1.AnnotationFetch])
+	if err != nil || at.After(now) || now.Sub(at) > time.Minute {
+		return now
+	}
+	return at
 }
 
 func (r *Reconciler) forget(name types.NamespacedName) {
