@@ -18,6 +18,7 @@ const patience = 2 * time.Minute
 type lonelyHub struct {
 	*hubprocess.Hub
 	address string // for agents
+	dir     string
 	runs    bool
 }
 
@@ -44,10 +45,10 @@ func startHub(t *testing.T, program string) *lonelyHub {
 	defer ports.Unlock()
 	found := free(t, 2)
 	kept[found[0]], kept[found[1]] = true, true
-	h := &lonelyHub{address: found[1]}
+	h := &lonelyHub{address: found[1], dir: t.TempDir()}
 	var err error
-	// Heartbeats of a second, so that what was lost is noticed soon.
-	h.Hub, err = hubprocess.Start(t.Context(), program, t.TempDir(), "--listen", found[0], "--agent-listen", found[1], "--heartbeat", "1s")
+	// Frequent heartbeats, so that what was lost is noticed soon.
+	h.Hub, err = hubprocess.Start(t.Context(), program, h.dir, "--listen", found[0], "--agent-listen", found[1], "--heartbeat", "500ms")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,16 +24,7 @@ func TestRandomFaults(t *testing.T) {
 	if os.Getenv("ATOLL_CHAOS") == "" {
 		t.Skip("set ATOLL_CHAOS to how many seeds to run, or: make chaos")
 	}
-	program, err := filepath.Abs("../../bin/atoll")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		if os.Getenv("ATOLL_E2E_REQUIRED") != "" {
-			t.Fatal("there is no bin/atoll; make it with: make build")
-		}
-		t.Skip("there is no bin/atoll; make it with: make build")
-	}
+	program := hubProgram(t)
 	first, count, lanes := number(t, "ATOLL_CHAOS_SEED", 1), number(t, "ATOLL_CHAOS", 1), number(t, "ATOLL_CHAOS_LANES", 1)
 	for lane := range lanes {
 		t.Run(fmt.Sprintf("hub %d", lane+1), func(t *testing.T) {
@@ -47,6 +38,21 @@ func TestRandomFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+func hubProgram(t *testing.T) string {
+	t.Helper()
+	program, err := filepath.Abs("../../bin/atoll")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		if os.Getenv("ATOLL_E2E_REQUIRED") != "" {
+			t.Fatal("there is no bin/atoll; make it with: make build")
+		}
+		t.Skip("there is no bin/atoll; make it with: make build")
+	}
+	return program
 }
 
 func number(t *testing.T, variable string, otherwise int) int {

@@ -54,11 +54,9 @@ type witness struct {
 	// last is the newest content that each object has had.
 	last map[string]int
 	// blank: what the agent stores was refused or damaged, or it was killed before
-	// it could store, and it was started again. It then enforces what it stored
-	// before, until the hub has spoken; and of what it applied and did not record it
-	// deletes nothing when that is withdrawn meanwhile.
+	// it could store, and it was started again. It then deletes nothing that only a
+	// content named of which it knows nothing any more.
 	blank    bool
-	stepped  int // steps back that this explains
 	writes   int
 	deletes  int
 	breaches []string
@@ -96,8 +94,6 @@ func (w *witness) wrote(gvr schema.GroupVersionResource, u *unstructured.Unstruc
 	switch {
 	case o.content >= w.last[id]:
 		w.last[id] = o.content
-	case w.blank:
-		w.stepped++
 	default:
 		w.breach("%s went back from content %d to %d, which nobody asked for", id, w.last[id], o.content)
 	}
