@@ -26,9 +26,9 @@ func newAccept(c *console) *cobra.Command {
 identity that it showed is printed, to compare with the member's own. When no agent
 has asked yet, it is waited for.
 
-A hub that was restored serves no cluster before it is confirmed by the same
-command, for a backup cannot know which clusters were removed after it: remove
-those first. --all confirms every cluster that was accepted before the backup.
+A hub that was restored or rebuilt serves no cluster before it is confirmed by the
+same command, for it cannot know which clusters were removed after its backup, or
+before its loss: remove those first. --all confirms all that were accepted before.
 
 With --incarnation the cluster is confirmed, and may follow a hub that was restored
 or rebuilt, where what it has newer or more of than the hub is held
@@ -55,7 +55,7 @@ or rebuilt, where what it has newer or more of than the hub is held
 		},
 	}
 	cmd.Flags().BoolVar(&o.incarnation, "incarnation", false, "let the cluster follow this hub, which was restored or rebuilt")
-	cmd.Flags().BoolVar(&o.all, "all", false, "after a restore: every cluster that was accepted before the backup")
+	cmd.Flags().BoolVar(&o.all, "all", false, "after a restore or a rebuild: every cluster that was accepted before")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "how long to wait for the agent to ask")
 	return cmd
 }
@@ -110,7 +110,7 @@ func (c *console) asked(ctx context.Context, h *hub, cl *v1alpha1.Cluster, timeo
 	return h.cluster(ctx, cl.Name)
 }
 
-// acceptAll is for a hub that was restored: a cluster that nobody accepted
+// acceptAll is for a hub that was restored or rebuilt: a cluster that nobody accepted
 // before is nobody's to accept in passing.
 func (c *console) acceptAll(ctx context.Context, h *hub, o acceptOptions) error {
 	all, err := fetchAll[v1alpha1.Cluster](ctx, h, clusterKind, "", metav1.ListOptions{})
