@@ -1,6 +1,7 @@
 // Package cluster keeps each Cluster's status true: its conditions, its link,
-// its inventory and the last report, the latter at most every five minutes. It
-// writes on change only; what is connected is the gateway's to know.
+// its inventory and the last report, the latter at most every five minutes, or
+// ten when it says the same. It writes on change only; what is connected is the
+// gateway's to know.
 package cluster
 
 import (
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"reflect"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/observed"
 )
 
@@ -44,11 +47,19 @@ type Reconciler struct {
 	// Turned is called after the connection took another state: heartbeats that
 	// fail to come are announced by nobody.
 	Turned func(name string)
+
+	mu sync.Mutex
+	// stored are the states that were last written, by cluster.
+	stored map[string]desired.Digest
 }
 
-// storeEvery is how often a report is written to the hub's store; each cluster
-// has its own offset, so that a fleet does not write at once.
-const storeEvery = 5 * time.Minute
+// storeEvery is how often a report is written to the hub's store, ageEvery how
+// often one that says the same, so that its age is known. Each cluster has its
+// own offset, so that a fleet does not write at once.
+const (
+	storeEvery = 5 * time.Minute
+	ageEvery   = 2 * storeEvery
+)
 
 // Reconcile keeps one Cluster.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -56,6 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, c); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Removed(req.Name)
+			r.keep(req.Name, "")
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, fmt.Errorf("read cluster %s: %w", req.Name, err)
@@ -66,7 +78,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	next := c.DeepCopy()
 	r.connection(next, seen, now)
 	r.inventory(next, seen)
-	stored := r.report(next, seen, now)
+	digest := r.Fleet.Digest(c.Name)
+	stored := r.report(next, seen, now, r.kept(c.Name) == digest)
 	conditions(next)
 	again := ctrl.Result{RequeueAfter: r.wake(next.Status.Connection.State)}
 	if r.awaited(next, seen, now) {
@@ -79,6 +92,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	// here never carries it.
 	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(c)); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if stored {
+		r.keep(c.Name, digest)
 	}
 	if next.Status.Connection.State != c.Status.Connection.State {
 		r.Turned(c.Name)
@@ -140,14 +156,39 @@ func (r *Reconciler) inventory(c *v1alpha1.Cluster, seen observed.Cluster) {
 	}
 }
 
-// report stores the last report when it is due.
-func (r *Reconciler) report(c *v1alpha1.Cluster, seen observed.Cluster, now time.Time) (stored bool) {
+func (r *Reconciler) kept(name string) desired.Digest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stored[name]
+}
+
+// keep remembers what was stored; "" forgets.
+func (r *Reconciler) keep(name string, states desired.Digest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if states == "" {
+		delete(r.stored, name)
+		return
+	}
+	if r.stored == nil {
+		r.stored = map[string]desired.Digest{}
+	}
+	r.stored[name] = states
+}
+
+// report stores the last report when it is due; same tells that it says what is
+// stored already.
+func (r *Reconciler) report(c *v1alpha1.Cluster, seen observed.Cluster, now time.Time, same bool) (stored bool) {
 	received := seen.Reported.Truncate(time.Second)
 	old := c.Status.Report
 	if !seen.FromTerm || old != nil && !old.ReceivedAt.Time.Before(received) {
 		return false
 	}
-	due := old == nil || old.ReceivedAt.Time.Add(storeEvery+jitter(c.Name)).Before(now)
+	every := storeEvery
+	if same {
+		every = ageEvery
+	}
+	due := old == nil || old.ReceivedAt.Time.Add(every+jitter(c.Name)).Before(now)
 	if !due && seen.Connected { // a link that has just closed leaves its last word
 		return false
 	}
@@ -233,5 +274,5 @@ func differs(old, next *v1alpha1.ClusterStatus) bool {
 
 func sameState(a, b v1alpha1.Connection) bool {
 	return a.State == b.State && a.LastContact != nil && b.LastContact != nil &&
-		b.LastContact.Sub(a.LastContact.Time) < storeEvery
+		b.LastContact.Sub(a.LastContact.Time) < ageEvery
 }
