@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -188,14 +189,20 @@ func (b *bench) addField(name, field string) {
 	b.Helper()
 	definitions, err := clientset.NewForConfig(b.config)
 	b.must(err)
-	crd, err := definitions.ApiextensionsV1().CustomResourceDefinitions().Get(b.Context(), name, metav1.GetOptions{})
-	b.must(err)
-	schema := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
-	spec := schema.Properties["spec"]
-	spec.Properties[field] = apiextensionsv1.JSONSchemaProps{Type: "string"}
-	schema.Properties["spec"] = spec
-	_, err = definitions.ApiextensionsV1().CustomResourceDefinitions().Update(context.Background(), crd, metav1.UpdateOptions{})
-	b.must(err)
+	crds := definitions.ApiextensionsV1().CustomResourceDefinitions()
+	// Its status is written by others.
+	b.must(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		crd, err := crds.Get(b.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		schema := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+		spec := schema.Properties["spec"]
+		spec.Properties[field] = apiextensionsv1.JSONSchemaProps{Type: "string"}
+		schema.Properties["spec"] = spec
+		_, err = crds.Update(context.Background(), crd, metav1.UpdateOptions{})
+		return err
+	}))
 }
 
 func TestFlagsOfAHostClusterAreCheckedTogether(t *testing.T) {
