@@ -35,17 +35,18 @@ func (f *fleetOf) settle() {
 		if err := f.connected(ctx); err != nil {
 			return err
 		}
+		var wrong error
+		for id, s := range f.intent.now() { // each, for it allows what is held
+			if err := f.hubSays(ctx, id, s); err != nil {
+				wrong = fmt.Errorf("%s/%s: %w", id.Project, id.Name, err)
+			}
+		}
 		for i := range f.members {
 			if err := f.memberIs(i); err != nil {
 				return err
 			}
 		}
-		for id, s := range f.intent.now() {
-			if err := f.hubSays(ctx, id, s); err != nil {
-				return fmt.Errorf("%s/%s: %w", id.Project, id.Name, err)
-			}
-		}
-		return nil
+		return wrong
 	})
 	f.judge()
 }
