@@ -57,6 +57,9 @@ type FetchedSource struct {
 	// it; when that changes, it is rendered again. Empty when nothing was asked.
 	// +kubebuilder:validation:MaxLength=71
 	Fleet string `json:"fleet,omitempty"`
+	// Renders is how many times it was rendered for all its clusters: once for
+	// each class of those.
+	Renders int32 `json:"renders,omitempty"`
 	// Commit is the newest one whose content was good.
 	Commit *Commit `json:"commit,omitempty"`
 	// Refused is a newer commit whose content was not.

@@ -166,6 +166,7 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 	p.field("Revision", a.Status.Revision)
 	if f := a.Status.Source; f != nil {
 		p.field("Commit", commit(f.Commit, v))
+		p.field("Chart", chart(f))
 	}
 	p.field("State", deliveryDetail(a.Status))
 	if a.Status.AsOf != nil {
@@ -177,7 +178,7 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 
 func source(s v1alpha1.Source) string {
 	if g := s.Git; g != nil {
-		return repository(g)
+		return repository(g) + rendering(s)
 	}
 	if s.Content != nil {
 		return short(s.Content.Digest) + " from " + orNone(s.Content.Origin)
@@ -202,6 +203,38 @@ func repository(g *v1alpha1.GitSource) string {
 		words = append(words, "commit "+r.Commit[:12])
 	}
 	return strings.Join(words, ", ")
+}
+
+// rendering is ", Helm, values of prod.yaml", or "" for what the folder tells.
+func rendering(s v1alpha1.Source) string {
+	words := ""
+	if h := s.Helm; h != nil {
+		words = ", Helm"
+		if len(h.ValuesFiles) > 0 {
+			words += ", values of " + strings.Join(h.ValuesFiles, ", ")
+		}
+		if h.Values != nil {
+			words += ", values of its own"
+		}
+	}
+	if k := s.Kustomize; k != nil {
+		words = ", Kustomize"
+		for _, i := range k.Images {
+			words += ", image " + i.Name
+		}
+	}
+	return words
+}
+
+// chart is "shop 1.2.3 (7), 1 render for all clusters".
+func chart(f *v1alpha1.FetchedSource) string {
+	if f.Commit == nil || f.Commit.Chart == "" {
+		return ""
+	}
+	if f.Renders == 1 {
+		return f.Commit.Chart + ", 1 render for all clusters"
+	}
+	return fmt.Sprintf("%s, %d renders that came out alike", f.Commit.Chart, f.Renders)
 }
 
 // commit is "1a2b3c4d5e6f mend the door, by Ada <ada@example.com>, 3h ago".

@@ -50,6 +50,8 @@ type Manifests struct {
 	// Fleet names what was known of the clusters when templates asked for it;
 	// empty when none did, and the manifests are good for any cluster.
 	Fleet string
+	// Renders is how many it took for all clusters.
+	Renders int
 	// Chart is "web 1.2.3", for people, with the version of what is in it.
 	Chart string
 }
@@ -91,7 +93,7 @@ func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s sour
 			return Manifests{}, source.Fail(ClassesDiffer, "%s", differ(groups[0], g, first, out))
 		}
 	}
-	m := Manifests{Files: first.Files, Chart: name(first)}
+	m := Manifests{Files: first.Files, Chart: name(first), Renders: cache.Stats().Renders}
 	if len(first.Queries) > 0 {
 		m.Fleet = fleet(groups)
 	}

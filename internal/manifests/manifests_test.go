@@ -100,7 +100,7 @@ func TestManyClustersOfOneKindAreOneRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if workers.renders != 1 || m.Chart != "web 1.2.3 (v7)" || !strings.Contains(string(m.Files[0].Data), "minor: 33\nserved: true") {
+	if workers.renders != 1 || m.Renders != 1 || m.Chart != "web 1.2.3 (v7)" || !strings.Contains(string(m.Files[0].Data), "minor: 33\nserved: true") {
 		t.Errorf("%d renders gave %+v: %s", workers.renders, m, m.Files[0].Data)
 	}
 	if now, err := r.Fleet(t.Context(), app); err != nil || now != m.Fleet || now == "" {

@@ -57,10 +57,10 @@ func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
 	x.look()
 	app := x.runs(first)
 	x.on("one")
-	if c := app.Status.Source.Commit; c.Chart != "shop 1.2.3 (7)" || app.Status.Source.Fleet == "" {
+	if c := app.Status.Source.Commit; c.Chart != "shop 1.2.3 (7)" || app.Status.Source.Fleet == "" || app.Status.Source.Renders != 1 {
 		t.Errorf("the chart is said to be %q, for clusters like %q", c.Chart, app.Status.Source.Fleet)
 	}
-	if out := f.Hub.MustCLI("describe", "app", "shop", "-p", "charts"); !strings.Contains(out, "shop 1.2.3") {
+	if out := f.Hub.MustCLI("describe", "app", "shop", "-p", "charts"); !strings.Contains(out, "shop 1.2.3 (7), 1 render for all clusters") {
 		t.Errorf("the chart's version is not shown:\n%s", out)
 	}
 

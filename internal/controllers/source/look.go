@@ -111,7 +111,7 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 	commit.Chart = source.Line(rendered.Chart)
 	commit.Replaces = r.replaced(ctx, access, o.fetched.Commit, commit)
 	o.fetched.Commit, o.fetched.Digest, o.fetched.Refused = commit, string(kept.Digest), nil
-	o.fetched.Fleet = rendered.Fleet
+	o.fetched.Fleet, o.fetched.Renders = rendered.Fleet, int32(rendered.Renders)
 	m.sure = kept.Digest
 	return o.good(access.Remote), nil
 }
