@@ -124,10 +124,10 @@ bench-scale: build ## figures of a thousand clusters, into bench/results
 # seeds: a seed mostly waits.
 SEED  ?= 1
 N     ?= 20
-LANES ?= 2
+LANES ?= 4
 
 .PHONY: chaos
-chaos: build ## random faults that a seed repeats: SEED=1 N=20
+chaos: build ## random faults that a seed repeats: SEED=1 N=20; and the field's incidents
 	ATOLL_E2E_REQUIRED=1 ATOLL_CHAOS=$(N) ATOLL_CHAOS_SEED=$(SEED) ATOLL_CHAOS_LANES=$(LANES) \
 		go test -count=1 -timeout 0 -v ./test/chaos
 

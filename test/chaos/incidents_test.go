@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ import (
 // The witness of each member fails at any deletion and at any step back that
 // nobody asked for.
 func TestTheFieldsIncidents(t *testing.T) {
+	if os.Getenv("ATOLL_E2E_REQUIRED") == "" {
+		t.Skip("set ATOLL_E2E_REQUIRED, or: make chaos")
+	}
 	h := startHub(t, hubProgram(t))
 	for i, incident := range []struct {
 		name string
