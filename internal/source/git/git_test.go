@@ -13,7 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/content"
+	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/sandbox/gitserver"
 	"atoll.dev/atoll/internal/source"
@@ -468,4 +472,60 @@ func TestARepositoryOfTenThousandFilesStaysWithinHalfAGigabyte(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("%s", out)
+}
+
+// Whoever fetches a commit, by whatever way and on whatever is here already,
+// has the same content: what clusters run depends on nothing else.
+func TestOneCommitIsOneContentHoweverItIsFetched(t *testing.T) {
+	s := serve(t)
+	r := create(t, s, "shop")
+	file := func(name string, n int) string {
+		return fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: %q}, data: {n: %q}}\n", name, fmt.Sprint(n))
+	}
+	long := cache(t, git.DefaultLimits)
+	for i := range 3 {
+		commit(t, r, fmt.Sprint(i), map[string]string{"a/x.yaml": file("x", i), "a/y.yaml": file("y", 7), "a/z/w.yaml": file("w", i*i)})
+		digests := map[string][]string{}
+		for name, got := range map[string]source.Snapshot{
+			"beside what was there": fetched(t, long, overWeb(t, s, "shop"), v1alpha1.GitRef{}, "a"),
+			"alone":                 fetched(t, cache(t, git.DefaultLimits), overWeb(t, s, "shop"), v1alpha1.GitRef{}, "a"),
+			"over ssh":              fetched(t, cache(t, git.DefaultLimits), overShell(t, s, "shop"), v1alpha1.GitRef{}, "a"),
+		} {
+			digest := digestOf(t, got)
+			digests[digest] = append(digests[digest], name)
+		}
+		if len(digests) != 1 {
+			t.Errorf("commit %d has several contents: %v", i, digests)
+		}
+	}
+}
+
+// digestOf is of the manifests in whatever order they are read.
+func digestOf(t *testing.T, s source.Snapshot) string {
+	t.Helper()
+	var files []content.File
+	err := filepath.WalkDir(filepath.Join(s.Dir, s.Path), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files = append(files, content.File{Name: d.Name(), Data: data})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var digest string
+	rapid.Check(t, func(t *rapid.T) {
+		parsed, err := content.Parse(rapid.Permutation(files).Draw(t, "order"), content.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := string(desired.Sum(parsed.Bundle.Encode()))
+		if digest != "" && got != digest {
+			t.Fatalf("the order of the files matters: %s and %s", digest, got)
+		}
+		digest = got
+	})
+	return digest
 }

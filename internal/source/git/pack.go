@@ -64,8 +64,9 @@ func survey(f *os.File, r source.Remote, l Limits) error {
 		return source.Refuse(source.TooLarge, "%s has %d objects in one commit, more than %d; keep manifests in a smaller repository", r, count, l.Objects)
 	}
 	var total int64
+	depths := chains{}
 	for range count {
-		size, err := unfolded(scanner, l.Object)
+		size, err := unfolded(scanner, depths, l.Object)
 		switch {
 		case errors.Is(err, errHuge):
 			return source.Refuse(source.TooLarge, "%s holds a file of more than %d MiB; keep manifests in a repository without it", r, l.Object>>20)
@@ -85,8 +86,36 @@ func broken(r source.Remote, err error) error {
 
 var errHuge = errors.New("larger than an object may be")
 
+// chains are how many differences lie beneath the objects of a pack, by offset:
+// whoever resolves one resolves all of them.
+type chains map[int64]int
+
+// maxChain is git's own bound.
+const maxChain = 4095
+
+func (c chains) add(h *packfile.ObjectHeader) error {
+	switch h.Type {
+	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
+		c[h.Offset] = 0
+		return nil
+	case plumbing.OFSDeltaObject:
+		beneath, ok := c[h.OffsetReference]
+		if !ok {
+			return errors.New("a difference is to nothing")
+		}
+		if beneath >= maxChain {
+			return errors.New("differences to differences are too deep")
+		}
+		c[h.Offset] = beneath + 1
+		return nil
+	}
+	// Differences to objects that are named by ID are for packs which lack some,
+	// and no such pack was asked for.
+	return fmt.Errorf("it holds an object of type %s", h.Type)
+}
+
 // unfolded is the size of the next object, and of what a difference leads to.
-func unfolded(scanner *packfile.Scanner, limit int64) (int64, error) {
+func unfolded(scanner *packfile.Scanner, depths chains, limit int64) (int64, error) {
 	h, err := scanner.NextObjectHeader()
 	if err != nil {
 		return 0, err
@@ -94,11 +123,17 @@ func unfolded(scanner *packfile.Scanner, limit int64) (int64, error) {
 	if h.Length < 0 || h.Length > limit {
 		return 0, errHuge
 	}
+	if err := depths.add(h); err != nil {
+		return 0, err
+	}
 	w := &measure{left: h.Length}
 	if _, _, err := scanner.NextObject(w); err != nil {
 		return 0, err
 	}
-	if h.Type != plumbing.OFSDeltaObject && h.Type != plumbing.REFDeltaObject {
+	if w.left != 0 {
+		return 0, errors.New("an object is smaller than it says")
+	}
+	if h.Type != plumbing.OFSDeltaObject {
 		return h.Length, nil
 	}
 	size, err := target(w.head)
