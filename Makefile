@@ -17,7 +17,7 @@ STORED   := ./test/e2e/... ./test/hostile/...
 # no cluster but one.
 LIGHT := ./api/... ./examples/... ./internal/agent/... ./internal/archtest/... ./internal/assign/... \
 	./internal/blob/... ./internal/content/... ./internal/demo/... ./internal/desired/... ./internal/docs/... \
-	./internal/drift/... ./internal/explain/... ./internal/fleet/... ./internal/gateway/... ./internal/health/... \
+	./internal/drift/... ./internal/egress/... ./internal/explain/... ./internal/fleet/... ./internal/gateway/... ./internal/health/... ./internal/hook/... \
 	./internal/join/... ./internal/link/... ./internal/observed/... ./internal/placement/... ./internal/policy/... \
 	./internal/report/... ./internal/seal/... ./internal/trust/... ./internal/upgrade/... ./internal/validate/... ./internal/wire/...
 
