@@ -131,7 +131,7 @@ func (m *memory) save(ctx context.Context) error {
 	after := m.saveErr
 	m.mu.Unlock()
 	if err != nil {
-		m.log.Error("what the hub asked for cannot be stored; it is enforced until the agent restarts", "err", err)
+		m.log.Error("what the hub asked for cannot be stored; it is enforced, but an agent that restarts without its hub only leaves it as it is", "err", err)
 	}
 	if (after == nil) != (before == nil) {
 		notify(m.changed)
