@@ -60,6 +60,7 @@ type Manifests struct {
 const (
 	RenderRefused = "RenderRefused"
 	ClassesDiffer = "ClassesDiffer"
+	ClustersUnfit = "ClustersUnfit"
 )
 
 // Render renders a fetched folder. A *source.Failure is for its owner to mend.
@@ -82,9 +83,12 @@ func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s sour
 			return out, out.Queries, err
 		})
 		var fault *worker.Fault
+		var unfit *class.Unfit
 		switch {
 		case errors.As(err, &fault) || ctx.Err() != nil:
 			return Manifests{}, fmt.Errorf("render application %s/%s: %w", app.Namespace, app.Name, err)
+		case errors.As(err, &unfit):
+			return Manifests{}, source.Fail(ClustersUnfit, "%s: %w", g.first, err)
 		case err != nil:
 			return Manifests{}, source.Refuse(RenderRefused, "%w", err)
 		case i == 0:

@@ -136,6 +136,26 @@ func TestOneContentCannotBeTwoThings(t *testing.T) {
 	}
 }
 
+// A cluster that is upgraded mends it, and not only another commit.
+func TestAChartThatWantsOtherClustersIsTriedAgain(t *testing.T) {
+	known := &hub{}
+	known.cluster("old", "v1.29.4")
+	r := &manifests.Renderer{Client: known, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
+	s := chart(t, "a: b\n")
+	if err := os.WriteFile(filepath.Join(s.Dir, "web/Chart.yaml"), []byte("apiVersion: v2\nname: web\nversion: 1.2.3\nkubeVersion: '>=1.30'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Render(t.Context(), placed("old"), s)
+	var failure *source.Failure
+	if !errors.As(err, &failure) || failure.Reason != manifests.ClustersUnfit || failure.Lasting || !strings.Contains(err.Error(), "cluster old: chart web: needs Kubernetes >=1.30") {
+		t.Errorf("got %v", err)
+	}
+	known.clusters[0].Status.Facts.KubernetesVersion = "v1.31.0"
+	if _, err := r.Render(t.Context(), placed("old"), s); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatAnApplicationSaysOfItsChart(t *testing.T) {
 	app := placed()
 	app.Spec.Source.Helm = &v1alpha1.HelmOptions{

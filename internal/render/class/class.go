@@ -43,6 +43,15 @@ const (
 	AskAll = "APIVersions"
 )
 
+// Unfit is that a source wants other clusters than these. It may be rendered
+// when they are others, without having changed itself.
+type Unfit struct{ Err error }
+
+func (u *Unfit) Error() string { return u.Err.Error() }
+
+// Unwrap gives the cause.
+func (u *Unfit) Unwrap() error { return u.Err }
+
 // Query is one question and its answer.
 type Query struct {
 	What   string

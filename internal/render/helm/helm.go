@@ -121,8 +121,8 @@ func (p *press) prepare(values map[string]any) error {
 		return fmt.Errorf("is a library: it has nothing to deliver by itself; give the chart that uses it")
 	}
 	if need := p.chart.Metadata.KubeVersion; need != "" && p.record.Ask(class.AskMatches, need) != "true" {
-		return fmt.Errorf("needs Kubernetes %s, and the cluster has %s: give it other clusters by its placement, or another version of the chart",
-			need, p.record.Ask(class.AskVersion, ""))
+		return &class.Unfit{Err: fmt.Errorf("needs Kubernetes %s, and the cluster has %s: give it other clusters by its placement, or another version of the chart",
+			need, p.record.Ask(class.AskVersion, ""))}
 	}
 	if err := checkDependencies(p.chart); err != nil {
 		return err

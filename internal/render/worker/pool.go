@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/render"
+	"atoll.dev/atoll/internal/render/class"
 )
 
 // Pool renders in its workers. It is safe for concurrent use.
@@ -82,6 +83,8 @@ func (p *Pool) Render(ctx context.Context, dir string, in render.Inputs) (render
 	switch {
 	case answer.Fault != "":
 		return render.Output{}, &Fault{errors.New(answer.Fault)}
+	case answer.Unfit:
+		return render.Output{}, &class.Unfit{Err: errors.New(answer.Err)}
 	case answer.Err != "":
 		return render.Output{}, errors.New(answer.Err)
 	}

@@ -41,6 +41,8 @@ type response struct {
 	Out render.Output
 	// Err is for the owner of the source; Fault for the operator of the hub.
 	Err, Fault string
+	// Unfit says that Err is a class.Unfit.
+	Unfit bool
 }
 
 // The exit codes by which a worker says which limit it met.

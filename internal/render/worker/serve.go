@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"atoll.dev/atoll/internal/render"
+	"atoll.dev/atoll/internal/render/class"
 	"atoll.dev/atoll/internal/render/tree"
 )
 
@@ -88,7 +89,8 @@ func answer(r request, base uint64) response {
 	defer closeIt() //nolint:errcheck // it was only read
 	out, err := render.Render(files, r.In)
 	if err != nil {
-		return response{Err: err.Error()}
+		var unfit *class.Unfit
+		return response{Err: err.Error(), Unfit: errors.As(err, &unfit)}
 	}
 	return response{Out: out}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"atoll.dev/atoll/internal/render"
+	"atoll.dev/atoll/internal/render/class"
 	"atoll.dev/atoll/internal/render/helm"
 )
 
@@ -61,6 +62,14 @@ func TestAWorkerAnswersAsTheLibraryDoes(t *testing.T) {
 	}
 	if _, err := p.Render(t.Context(), chart(t, "{{ fail \"not so\" }}"), in); err == nil || !strings.Contains(err.Error(), "templates/a.yaml:1:3): not so") {
 		t.Errorf("a failing chart gave %v", err)
+	}
+	other := chart(t, good)
+	if err := os.WriteFile(filepath.Join(other, "Chart.yaml"), []byte("apiVersion: v2\nname: web\nversion: 1.0.0\nkubeVersion: '>=9.9'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var unfit *class.Unfit
+	if _, err := p.Render(t.Context(), other, in); !errors.As(err, &unfit) {
+		t.Errorf("a chart for other clusters gave %v", err)
 	}
 	if p.Idle() != 1 {
 		t.Errorf("two renders one after the other left %d workers", p.Idle())
