@@ -2,10 +2,16 @@ package apply
 
 import (
 	"maps"
+	"net/http"
+	"slices"
+	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/sandbox/standin"
 )
 
 // TestWhatWasAppliedAndNeverRecordedGoesWithItsApplication is an agent that died
@@ -59,4 +65,26 @@ func TestWhatNewerContentLeavesOutGoesThoughItWasNeverRecorded(t *testing.T) {
 	w.deploy("shop", configMap("a", "k", "2"))
 	w.synced("shop")
 	w.eventually("b is gone", func() bool { return !w.exists(configs, "b") })
+}
+
+// TestWhatWasAppliedWithoutAnAnswerGoesWithTheNextContent: the member stored it,
+// and the agent never heard so.
+func TestWhatWasAppliedWithoutAnAnswerGoesWithTheNextContent(t *testing.T) {
+	m := standin.New(standin.Options{Name: "deaf", UID: "uid-of-deaf", Version: "v1.36.3", Nodes: 1})
+	t.Cleanup(m.Close)
+	w := newWorldOn(t, m.Config())
+	m.Interfere(func(r *http.Request) standin.Fault {
+		return standin.Fault{Lose: r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/configmaps/b")}
+	})
+	there := func(name string) bool {
+		return slices.ContainsFunc(m.Objects(configs), func(u *unstructured.Unstructured) bool { return u.GetName() == name })
+	}
+	w.deploy("shop", configMap("a", "k", "1")+configMap("b", "k", "1"))
+	w.eventually("the member has b", func() bool { return there("b") })
+	w.deploy("shop", configMap("a", "k", "2"))
+	w.synced("shop")
+	w.eventually("b is gone", func() bool { return !there("b") })
+	if !there("a") {
+		t.Error("a went with it")
+	}
 }
