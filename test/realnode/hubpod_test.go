@@ -72,6 +72,7 @@ func TestHubsInPodsDeliverAndAreUpgraded(t *testing.T) {
 		values["image"] = hubImage + ":next"
 		b.upgradesHubs(t, a, values)
 	})
+	t.Run("one with a store of its own keeps it on its volume", func(t *testing.T) { b.embeds(t) })
 	for _, hub := range b.hubs() {
 		if words := b.hubLog(hub.Name); strings.Contains(words, "forbidden") || strings.Contains(words, "cannot list") {
 			t.Errorf("hub %s lacks a right:\n%s", hub.Name, words)

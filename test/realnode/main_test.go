@@ -1,6 +1,7 @@
 // Package realnode proves on a node that is real what simulated ones only tell:
 // probes, logs, exec, restarts, limits and the network of pods, and that the
-// agent runs in a pod as `atoll join` installs it.
+// agent runs in a pod as `atoll join` installs it and hubs as their chart does,
+// through upgrades.
 package realnode_test
 
 import (

@@ -146,20 +146,27 @@ func (b *bed) nodeIsReal(t *testing.T) {
 }
 
 func (b *bed) execs(t *testing.T, pod string) {
-	url := b.client.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Command: []string{"/server", "exit", "7"}, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
-	executor, err := remotecommand.NewWebSocketExecutor(b.config, http.MethodGet, url.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stdout, stderr bytes.Buffer
-	err = executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+	stdout, stderr, err := b.exec(pod, "/server", "exit", "7")
 	if exit := (utilexec.CodeExitError{}); !errors.As(err, &exit) || exit.Code != 7 {
 		t.Errorf("exec ended with %v, not with exit code 7", err)
 	}
-	if stdout.String() != pod+"\n" || stderr.String() != "ending with 7\n" {
-		t.Errorf("exec printed %q and %q", &stdout, &stderr)
+	if stdout != pod+"\n" || stderr != "ending with 7\n" {
+		t.Errorf("exec printed %q and %q", stdout, stderr)
 	}
+}
+
+// exec runs a command in the container of a pod.
+func (b *bed) exec(pod string, command ...string) (stdout, stderr string, err error) {
+	b.t.Helper()
+	url := b.client.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
+	executor, err := remotecommand.NewWebSocketExecutor(b.config, http.MethodGet, url.String())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var out, words bytes.Buffer
+	err = executor.StreamWithContext(b.t.Context(), remotecommand.StreamOptions{Stdout: &out, Stderr: &words})
+	return out.String(), words.String(), err
 }
 
 func (b *bed) forwards(t *testing.T, pod string) {
