@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
@@ -42,7 +43,17 @@ func unreached(r source.Remote, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return source.Fail(source.Unreachable, "%s takes too long to answer", r)
 	}
-	return source.Fail(source.Unreachable, "%s cannot be reached: %w", r, err)
+	return source.Fail(source.Unreachable, "%s cannot be reached: %w", r, steady(err))
+}
+
+// steady says the same of every attempt: the port of this end is another each
+// time, and what changes is written and told anew.
+func steady(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Source != nil {
+		return fmt.Errorf("%s: %w", op.Op, op.Err)
+	}
+	return err
 }
 
 // advertised understands what a server advertises. A repository without a commit
@@ -73,7 +84,7 @@ func word(err error) string {
 	if errors.As(err, &line) {
 		return source.Line(line.Text)
 	}
-	return source.Line(err.Error())
+	return source.Line(steady(err).Error())
 }
 
 func refs(adv *packp.AdvRefs) source.Refs {

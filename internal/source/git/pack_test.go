@@ -6,6 +6,8 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -114,6 +116,17 @@ func TestAPackThatLiesIsRefusedBeforeItIsBelieved(t *testing.T) {
 				t.Errorf("%v; wanted words on %q", err, c.why)
 			}
 		})
+	}
+}
+
+func TestWhatFailsTheSameWayIsSaidInTheSameWords(t *testing.T) {
+	said := map[string]bool{}
+	for port := range 3 {
+		reset := &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: 50_000 + port}, Addr: &net.TCPAddr{Port: 443}, Err: errors.New("connection reset")}
+		said[unreached(source.Remote{}, fmt.Errorf("handshake: %w", reset)).Error()] = true
+	}
+	if len(said) != 1 {
+		t.Errorf("%v", said)
 	}
 }
 
