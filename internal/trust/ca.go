@@ -24,10 +24,12 @@ type CA struct {
 	sequence uint64
 	current  *authority
 	next     *authority
-	// retired roots still verify the agents they signed.
+	// retired roots verify links until their time, and later only whom a hub
+	// takes up that is being rebuilt.
 	retired       []retiredRoot
 	announcements []Announcement
 	pool          *x509.CertPool // nil when to be built
+	poolEnds      time.Time      // when a root in pool has had its time; zero for never
 }
 
 type retiredRoot struct {
@@ -79,22 +81,25 @@ func (ca *CA) Pool() *x509.CertPool {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	now := ca.now()
-	over := func(r retiredRoot) bool { return !now.Before(r.until) }
-	if slices.ContainsFunc(ca.retired, over) {
-		ca.retired, ca.pool = slices.DeleteFunc(ca.retired, over), nil
+	if ca.pool != nil && (ca.poolEnds.IsZero() || now.Before(ca.poolEnds)) {
+		return ca.pool
 	}
-	if ca.pool == nil {
-		ca.pool = x509.NewCertPool()
-		ca.pool.AddCert(ca.current.cert)
-		for _, r := range ca.retired {
-			ca.pool.AddCert(r.cert)
+	ca.pool, ca.poolEnds = x509.NewCertPool(), time.Time{}
+	ca.pool.AddCert(ca.current.cert)
+	for _, r := range ca.retired {
+		if !now.Before(r.until) {
+			continue
+		}
+		ca.pool.AddCert(r.cert)
+		if ca.poolEnds.IsZero() || r.until.Before(ca.poolEnds) {
+			ca.poolEnds = r.until
 		}
 	}
 	return ca.pool
 }
 
-// everyRoot verifies what any root signed that is still known, however long ago
-// it was the current one.
+// everyRoot verifies what any root signed, however long ago it was the current
+// one.
 func (ca *CA) everyRoot() (*x509.CertPool, error) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
@@ -169,7 +174,7 @@ func (ca *CA) Succession() (current, next string, formerUntil time.Time) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	for _, r := range ca.retired {
-		if r.until.After(formerUntil) {
+		if r.until.After(formerUntil) && r.until.After(ca.now()) {
 			formerUntil = r.until
 		}
 	}
