@@ -54,6 +54,8 @@ type Manifests struct {
 	Renders int
 	// Chart is "web 1.2.3", for people, with the version of what is in it.
 	Chart string
+	// Warnings are what was left out, and what will be missed.
+	Warnings []string
 }
 
 // Reasons why something fetched is not delivered.
@@ -97,7 +99,7 @@ func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s sour
 			return Manifests{}, source.Fail(ClassesDiffer, "%s", differ(groups[0], g, first, out))
 		}
 	}
-	m := Manifests{Files: first.Files, Chart: name(first), Renders: cache.Stats().Renders}
+	m := Manifests{Files: first.Files, Chart: name(first), Warnings: first.Warnings, Renders: cache.Stats().Renders}
 	if len(first.Queries) > 0 {
 		m.Fleet = fleet(groups)
 	}

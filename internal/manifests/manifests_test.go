@@ -130,7 +130,10 @@ func TestOneContentCannotBeTwoThings(t *testing.T) {
 	if _, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n")); err != nil {
 		t.Errorf("what comes out alike was refused: %v", err)
 	}
-	m, err := r.Render(t.Context(), app, chart(t, "a: b\n"))
+	m, err := r.Render(t.Context(), app, chart(t, "# {{ lookup \"v1\" \"Secret\" \"a\" \"b\" | len }}\na: b\n"))
+	if len(m.Warnings) != 1 {
+		t.Errorf("warnings %q tell nothing of lookup", m.Warnings)
+	}
 	if err != nil || m.Fleet != "" {
 		t.Errorf("a chart that asks nothing is for clusters like %q (%v)", m.Fleet, err)
 	}

@@ -1,8 +1,13 @@
 package e2e_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+
+	eventsv1 "k8s.io/api/events/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
 )
@@ -53,7 +58,8 @@ func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
 		"environments/eu.yaml":                 "greeting: two\n",
 	})
 	x.fails("RenderRefused", "NOTES.txt")
-	first := x.commit("no notes", map[string]string{"deploy/templates/NOTES.txt": ""})
+	first := x.commit("no notes", map[string]string{"deploy/templates/NOTES.txt": "",
+		"deploy/templates/check.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: check, annotations: {helm.sh/hook: test}}\n"})
 	x.look()
 	app := x.runs(first)
 	x.on("one")
@@ -63,6 +69,19 @@ func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
 	if out := f.Hub.MustCLI("describe", "app", "shop", "-p", "charts"); !strings.Contains(out, "shop 1.2.3 (7), 1 render for all clusters") {
 		t.Errorf("the chart's version is not shown:\n%s", out)
 	}
+
+	eventually(t, "the event that tells of the test which is not delivered", func(ctx context.Context) error {
+		list := &eventsv1.EventList{}
+		if err := f.Hub.Client().List(ctx, list, client.InNamespace("charts")); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.Reason == "LeftOut" && strings.Contains(e.Note, "Pod/check (test, in shop/templates/check.yaml)") {
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
 
 	// What would be another change at each render stops at the hub.
 	x.commit("a password", map[string]string{"deploy/templates/login.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\nstringData:\n  password: {{ randAlphaNum 12 }}\n"})

@@ -113,6 +113,7 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 	o.fetched.Commit, o.fetched.Digest, o.fetched.Refused = commit, string(kept.Digest), nil
 	o.fetched.Fleet, o.fetched.Renders = rendered.Fleet, int32(rendered.Renders)
 	m.sure = kept.Digest
+	r.warn(app, rendered.Warnings)
 	return o.good(access.Remote), nil
 }
 

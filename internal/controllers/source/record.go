@@ -33,6 +33,16 @@ func (r *Reconciler) record(ctx context.Context, app *v1alpha1.Application, o ou
 	return nil
 }
 
+// maxWarnings are told of one commit.
+const maxWarnings = 10
+
+// warn tells what a render left out.
+func (r *Reconciler) warn(app *v1alpha1.Application, warnings []string) {
+	for _, w := range warnings[:min(len(warnings), maxWarnings)] {
+		r.Events.Eventf(app, nil, "Warning", "LeftOut", "Fetch", "%s", source.Line(w))
+	}
+}
+
 // clear takes away what was recorded of a source that is not followed any more.
 func (r *Reconciler) clear(ctx context.Context, app *v1alpha1.Application) error {
 	if app.DeletionTimestamp != nil {
