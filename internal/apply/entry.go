@@ -42,6 +42,8 @@ type entry struct {
 	// recalled and what follows from it: recall.go.
 	recalled  bool
 	overtaken bool // what runs is newer than the entry
+	// generation is the Application's that objects, or else the records, are of.
+	generation int64
 	// named is the content of which all objects are in objects.
 	named desired.Digest
 
@@ -70,6 +72,7 @@ func (e *Engine) enter(want desired.Entry) *entry {
 		return en
 	}
 	en.pruning, en.corrections, en.changes = inv.Pruning, inv.Corrections, inv.Changes
+	en.generation = inv.Generation
 	for _, r := range inv.Records {
 		if _, taken := e.objects[r.ID]; taken {
 			continue

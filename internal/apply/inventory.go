@@ -30,6 +30,8 @@ type inventory struct {
 	// Pruning is how far the deletions of the present sync got.
 	Pruning     pruning `cbor:"3,keyasint"`
 	Corrections int64   `cbor:"4,keyasint,omitempty"`
+	// Generation is the Application's of which the records are.
+	Generation int64 `cbor:"6,keyasint,omitempty"`
 	// Changes are the latest by others, newest last: a hub that is away hears of
 	// them when it is back, from whichever agent acts then.
 	Changes []report.Change `cbor:"5,keyasint,omitempty"`

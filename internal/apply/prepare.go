@@ -105,9 +105,7 @@ func compileRules(p desired.Policy) (entryRules, error) {
 func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	en.prepared, en.taken, en.rules, en.heldWhy = true, en.digest, rules, ""
 	en.named, en.recalled = en.want.Content, e.recalled[en.want.Key]
-	if en.overtaken {
-		en.catchUp()
-	}
+	en.hold()
 	en.waiting, en.left = map[ID]report.ObjectRef{}, [2]int{}
 	e.unmap(en, r.unmapped)
 	wanted := map[ID]bool{}

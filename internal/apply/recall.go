@@ -64,10 +64,21 @@ func (e *Engine) confirm(en *entry) {
 	}
 }
 
+// hold leaves a recalled entry as it is whose records are of a later intent: the
+// inventory was stored, and the root was not. e.mu is held.
+func (en *entry) hold() {
+	behind := en.recalled && en.generation > en.want.Generation
+	if en.overtaken && !behind {
+		en.catchUp()
+	}
+	if en.overtaken = behind; !behind {
+		en.generation = en.want.Generation
+	}
+}
+
 // catchUp makes every object of an entry that was overtaken due, now that the hub
 // has spoken: what the API server accepted last is not what was recorded.
 func (en *entry) catchUp() {
-	en.overtaken = false
 	for _, o := range en.objects {
 		if o.rec != nil {
 			rec := *o.rec

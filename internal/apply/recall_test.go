@@ -66,9 +66,10 @@ func overtaken(s report.State) bool {
 // TestNothingGoesBackOnTheStrengthOfMemory is an agent that applied more than it
 // could store: its store was full, or it died before it wrote.
 func TestNothingGoesBackOnTheStrengthOfMemory(t *testing.T) {
-	for name, forget := range map[string]func(*remembered){
-		"it stored an older inventory": func(*remembered) {},
-		"it stored none":               func(m *remembered) { m.inventories = nil },
+	for name, forget := range map[string]func(old *remembered, now remembered){
+		"it stored an older inventory": func(*remembered, remembered) {},
+		"it stored none":               func(old *remembered, _ remembered) { old.inventories = nil },
+		"it stored the newest":         func(old *remembered, now remembered) { old.inventories = now.inventories },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,11 +77,11 @@ func TestNothingGoesBackOnTheStrengthOfMemory(t *testing.T) {
 			w.deploy("shop", configMap("settings", "color", "blue")+deployment("web", "shop/web:1.0", 1))
 			w.synced("shop")
 			old := w.remember()
-			forget(&old)
 			w.start()
 			w.deploy("shop", configMap("settings", "color", "red", "size", "xl")+deployment("web", "shop/web:2.0", 1))
 			w.synced("shop")
 			asked := maps.Clone(w.entries)
+			forget(&old, w.remember())
 			before := w.get(deployments, "web").GetGeneration()
 
 			w.wake(old)

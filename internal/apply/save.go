@@ -145,7 +145,7 @@ func ctxOrOutage(ctx context.Context, r *reach) bool {
 }
 
 func (en *entry) inventory() inventory {
-	inv := inventory{UID: en.want.UID, Pruning: en.pruning, Corrections: en.corrections, Changes: en.changes}
+	inv := inventory{UID: en.want.UID, Pruning: en.pruning, Corrections: en.corrections, Changes: en.changes, Generation: en.generation}
 	for _, o := range en.objects {
 		if o.rec != nil {
 			inv.Records = append(inv.Records, *o.rec)
