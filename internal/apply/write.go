@@ -311,7 +311,7 @@ func (e *Engine) remove(ctx context.Context, j job) outcome {
 	case apierrors.IsNotFound(err):
 		return outcome{absent: true}
 	case apierrors.IsConflict(err):
-		return outcome{foreign: true} // replaced since it was read
+		return outcome{err: err} // it may have been replaced since: the next look tells
 	case err != nil:
 		return e.failed(ctx, j, err)
 	}
