@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -97,6 +100,13 @@ func (s *trio) asked(i int) string {
 	return e.Revision
 }
 
+func attended(rows []fleet.Attention, subject string, phase v1alpha1.RolloutPhase) error {
+	if slices.ContainsFunc(rows, func(a fleet.Attention) bool { return a.Subject == subject && a.Reason == string(phase) }) {
+		return nil
+	}
+	return fmt.Errorf("%s is not there as %s: %+v", subject, phase, rows)
+}
+
 func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
 	one, two := int32(1), int32(2)
 	s := newTrio(hubOf(t), "waves", &v1alpha1.Rollout{
@@ -114,6 +124,10 @@ func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
 			return fmt.Errorf("%+v, rollout %s", c, app.Status.Rollout)
 		}
 		return nil
+	})
+	s.eventually("the overview asks for a decision", func() error {
+		o, err := s.fleet.Overview(t.Context())
+		return errors.Join(err, attended(o.Decisions, "waves/shop", v1alpha1.RolloutWaiting))
 	})
 	for _, i := range []int{1, 2} {
 		if got := s.asked(i); got != first {
@@ -147,6 +161,10 @@ func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
 		}
 		return nil
 	})
+
+	o, err := s.fleet.Overview(t.Context())
+	s.must(err)
+	s.must(attended(o.Failing, "waves/shop", v1alpha1.RolloutRolledBack))
 
 	// What a rollout did is not to be written over.
 	patch = client.MergeFrom(run.DeepCopy())

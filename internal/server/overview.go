@@ -139,6 +139,7 @@ func (s *server) applicationPart(o *fleet.Overview, apps []v1alpha1.Application)
 				o.Failing = append(o.Failing, a)
 			}
 		}
+		s.changePart(o, app)
 		for _, cluster := range slices.Concat(app.Status.Clusters, app.Status.Withdrawing) {
 			st := s.state(app, cluster)
 			count(&o.Applications.Counts, st)
@@ -150,6 +151,28 @@ func (s *server) applicationPart(o *fleet.Overview, apps []v1alpha1.Application)
 	}
 	slices.SortFunc(o.Held, byAge)
 	slices.SortFunc(o.Failing, byAge)
+}
+
+// changePart tells of what is newer than what runs: clusters that run well what
+// they ran before hide that a change does not come through.
+func (s *server) changePart(o *fleet.Overview, app *v1alpha1.Application) {
+	if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionFetched); c != nil && c.Status == metav1.ConditionFalse {
+		o.Failing = append(o.Failing, s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time))
+	}
+	c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRolledOut)
+	if c == nil || c.Status == metav1.ConditionTrue {
+		return
+	}
+	a := s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time)
+	switch v1alpha1.RolloutPhase(c.Reason) {
+	case v1alpha1.RolloutHalted, v1alpha1.RolloutRolledBack:
+		o.Failing = append(o.Failing, a)
+	case v1alpha1.RolloutWaiting:
+		a.Do = fmt.Sprintf("atoll rollout promote app/%s -p %s", app.Name, app.Namespace)
+		o.Decisions = append(o.Decisions, a)
+	case v1alpha1.RolloutPaused:
+		o.Decisions = append(o.Decisions, a)
+	}
 }
 
 func count(c *v1alpha1.Counts, st fleet.ClusterState) {
