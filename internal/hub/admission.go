@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,8 +40,11 @@ func (a *admit) Judges(r schema.GroupVersionResource) bool {
 
 // Validate refuses with the fields at fault, or with the verb that lacks.
 func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
-	if w.Operation == admission.Delete || w.Subresource != "" {
+	switch {
+	case w.Subresource != "":
 		return nil
+	case w.Operation == admission.Delete:
+		return unguarded(w)
 	}
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err
@@ -62,6 +66,22 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 		}
 	}
 	return nil
+}
+
+// unguarded has the deletion of an application wait that shall take its objects
+// with it and has only just been told so: without the finalizer, which the
+// intent loop is about to set, it would be gone, and its objects would stay.
+// Clients repeat what is answered so by themselves.
+func unguarded(w apiserver.Write) error {
+	app := &v1alpha1.Application{}
+	if w.Kind.Kind != "Application" || w.Old == nil || runtime.DefaultUnstructuredConverter.FromUnstructured(w.Old.Object, app) != nil {
+		return nil
+	}
+	placed := len(app.Status.Clusters)+len(app.Status.Withdrawing) > 0
+	if !placed || app.Spec.OnDelete != v1alpha1.Delete || app.DeletionTimestamp != nil || slices.Contains(app.Finalizers, v1alpha1.FinalizerWithdraw) {
+		return nil
+	}
+	return apierrors.NewTooManyRequests("the hub is about to take note of onDelete: Delete; delete it again in a second", 1)
 }
 
 // warn tells who writes a project what it takes from others, and they from it.
