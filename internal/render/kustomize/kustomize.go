@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
 
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/render/tree"
@@ -81,6 +82,7 @@ func Build(files fs.FS, folder string, o Options) (Result, error) {
 	}
 	building.Lock()
 	defer building.Unlock()
+	defer forget(openapi.GetSchemaVersion())
 	objects, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, start)
 	if disk.refused != nil {
 		return Result{}, disk.refused // the library may have gone on to guess another meaning
@@ -97,6 +99,14 @@ func Build(files fs.FS, folder string, o Options) (Result, error) {
 		r.Files = []content.File{{Name: path.Join(folder, "kustomization"), Data: text}}
 	}
 	return r, nil
+}
+
+// forget takes a schema that a kustomization brought out of the library: it
+// would go on to decide how the next one's patches are merged, whosever that is.
+func forget(before string) {
+	if openapi.GetSchemaVersion() != before {
+		openapi.ResetOpenAPI() // only then: to read its own again takes the library a while
+	}
 }
 
 // inTree gives a message the names that its reader knows.

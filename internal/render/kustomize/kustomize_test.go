@@ -144,3 +144,26 @@ func TestInputsAreWhatWasRead(t *testing.T) {
 		t.Error("a changed base, or another option, has the same inputs")
 	}
 }
+
+func TestASchemaCountsForItsOwnKustomizationOnly(t *testing.T) {
+	theirs := files("kustomization.yaml", "resources: [web.yaml]\npatches: [{path: more.yaml}]\n", "web.yaml", deployment,
+		"more.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: log, image: \"shop/log:1\"}]}}}\n")
+	before, _ := build(t, theirs, ".", kustomize.Options{})
+	if !strings.Contains(before, "shop/web:1") || !strings.Contains(before, "shop/log:1") {
+		t.Fatalf("a patch replaced the list of containers:\n%s", before)
+	}
+	// Under this one a list of containers is replaced as a whole.
+	const schema = `{"definitions": {"deployment": {"type": "object", "x-kubernetes-group-version-kind": [{"group": "apps", "kind": "Deployment", "version": "v1"}], "properties": {}}}}`
+	for name, hostile := range map[string]fs.FS{
+		"of the root": files("kustomization.yaml", "resources: [web.yaml]\nopenapi: {path: schema.json}\n", "web.yaml", deployment, "schema.json", schema),
+		"of a base": files("kustomization.yaml", "resources: [base]\n",
+			"base/kustomization.yaml", "resources: [web.yaml]\nopenapi: {path: schema.json}\n", "base/web.yaml", deployment, "base/schema.json", schema),
+	} {
+		t.Run(name, func(t *testing.T) {
+			build(t, hostile, ".", kustomize.Options{})
+			if after, _ := build(t, theirs, ".", kustomize.Options{}); after != before {
+				t.Errorf("after somebody else's build it is\n%s\nand was\n%s", after, before)
+			}
+		})
+	}
+}
