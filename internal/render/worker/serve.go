@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -90,7 +91,42 @@ func answer(r request, base uint64) response {
 	out, err := render.Render(files, r.In)
 	if err != nil {
 		var unfit *class.Unfit
-		return response{Err: err.Error(), Unfit: errors.As(err, &unfit)}
+		return response{Err: clip(err.Error()), Unfit: errors.As(err, &unfit)}
+	}
+	if beside(out) > maxBeside {
+		return response{Err: fmt.Sprintf("%s renders to more than %d MiB beside its manifests, in names, warnings and questions about the cluster: a template may make them up", r.In.Path, maxBeside>>20)}
 	}
 	return response{Out: out}
+}
+
+// What the hub has in its own memory, which has no limit, is bounded here.
+const (
+	// maxSaid is of an error, in bytes; a template may fail with any text.
+	maxSaid = 8 << 10
+	// maxBeside is of all in an output that is not manifests, in bytes.
+	maxBeside = 4 << 20
+)
+
+func clip(s string) string {
+	if len(s) <= maxSaid {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxSaid], "") + "…"
+}
+
+func beside(out render.Output) int {
+	n := len(out.Chart) + len(out.Version) + len(out.AppVersion)
+	for _, f := range out.Files {
+		n += len(f.Name)
+	}
+	for _, h := range out.Hooks {
+		n += len(h.Kind) + len(h.Name) + len(h.Events) + len(h.Template)
+	}
+	for _, w := range out.Warnings {
+		n += len(w)
+	}
+	for _, q := range out.Queries {
+		n += len(q.What) + len(q.Arg) + len(q.Answer)
+	}
+	return n
 }
