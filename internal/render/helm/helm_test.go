@@ -160,6 +160,7 @@ func TestWhatCannotBeRenderedIsSaidWithItsPlace(t *testing.T) {
 		{"a schema from afar", chart("", "web/values.schema.json", `{"properties":{"a":{"$ref":"http://127.0.0.1:1/x.json"}}}`), nil, "leads out of the file"},
 		{"a schema from the disk", chart("", "web/values.schema.json", `{"allOf":[{"$ref":"file:///etc/passwd"}]}`), nil, "leads out of the file"},
 		{"a metaschema from afar", chart("", "web/values.schema.json", `{"$schema":"http://127.0.0.1:1/x.json"}`), nil, "leads out of the file"},
+		{"a metaschema that its host would have", chart("", "web/values.schema.json", `{"$schema":"http://json-schema.org/other"}`), nil, "leads out of the file"},
 		{"a bad name", link, func(o *helm.Options) { o.Release = "No_Name" }, `release name "No_Name"`},
 	}
 	for _, tt := range tests {

@@ -3,6 +3,7 @@ package helm
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 
 	chart "helm.sh/helm/v4/pkg/chart/v2"
@@ -49,13 +50,16 @@ func checkReferences(v any) error {
 	return nil
 }
 
+// standard are the schemas of schemas that the library has: any other it would
+// ask their host for.
+var standard = regexp.MustCompile(`^https?://json-schema\.org/(schema|draft-0[467]/schema|draft/(2019-09|2020-12)/schema)#?$`)
+
 func leadsElsewhere(key, target string) bool {
 	switch key {
 	case "$ref", "$dynamicRef", "$recursiveRef":
 		return !strings.HasPrefix(target, "#")
 	case "$schema":
-		_, standard := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(target, "https://"), "http://"), "json-schema.org/")
-		return !standard
+		return !standard.MatchString(target)
 	case "$id", "id":
 		// References within the file count from here.
 		return strings.HasPrefix(target, "file:")
