@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,7 @@ func (c *Cache) leave(r *repository) {
 // applications follow it, they share the answer. So they do an error.
 func (c *Cache) Refs(ctx context.Context, a Access, since time.Time) (source.Refs, error) {
 	r := c.repo(a)
+	defer c.trim()
 	defer c.leave(r)
 	if err := r.listing.lock(ctx); err != nil {
 		return nil, err
@@ -78,6 +80,7 @@ func (c *Cache) Refs(ctx context.Context, a Access, since time.Time) (source.Ref
 	refs, err := c.list(ctx, a)
 	if err == nil || context.Cause(ctx) == nil {
 		r.refs, r.refsErr, r.listed = refs, err, began
+		r.weight.Store(weight(refs))
 	}
 	return refs, err
 }
@@ -151,7 +154,7 @@ func (c *Cache) tree(ctx context.Context, a Access, r *repository, id string) (*
 }
 
 func (c *Cache) build(ctx context.Context, a Access, r *repository, id string) (*tree, error) {
-	if len(r.have) >= maxPacks {
+	if len(r.have) >= maxPacks || onDisk(r.objects()) > c.limits.Pack {
 		if err := r.empty(); err != nil {
 			return nil, err
 		}
@@ -185,6 +188,7 @@ func (c *Cache) bring(ctx context.Context, a Access, r *repository, commit plumb
 		return err
 	}
 	defer discard(f)
+	defer r.weigh()
 	if err := r.add(f); err != nil {
 		return err
 	}
@@ -196,24 +200,27 @@ func (c *Cache) bring(ctx context.Context, a Access, r *repository, commit plumb
 func (c *Cache) trim() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var idle []string
-	var size int64
-	for key, r := range c.repos {
+	var size, listed int64
+	for _, r := range c.repos {
 		size += r.size.Load()
-		if r.users == 0 {
-			idle = append(idle, key)
-		}
+		listed += r.weight.Load()
 	}
-	slices.SortFunc(idle, func(a, b string) int { return c.repos[a].used.Compare(c.repos[b].used) })
-	for _, key := range idle {
-		if len(c.repos) <= c.limits.Repositories && size <= c.limits.Disk {
+	keys := slices.SortedFunc(maps.Keys(c.repos), func(a, b string) int { return c.repos[a].used.Compare(c.repos[b].used) })
+	for _, key := range keys {
+		few := len(c.repos) <= c.limits.Repositories && size <= c.limits.Disk
+		if few && listed <= c.limits.Listed {
 			return
 		}
 		r := c.repos[key]
-		if err := os.RemoveAll(r.dir); err != nil {
-			continue // it is tried again, and a new one begins by emptying it
+		if listed > c.limits.Listed {
+			listed -= r.weight.Load()
+			r.forget()
+		}
+		if few || r.users > 0 || os.RemoveAll(r.dir) != nil {
+			continue // what could not be removed is tried again
 		}
 		size -= r.size.Load()
+		listed -= r.weight.Load()
 		delete(c.repos, key)
 	}
 }

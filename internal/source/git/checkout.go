@@ -62,18 +62,48 @@ type writer struct {
 	files  int
 	bytes  int64
 	gaps   []gap
+	// trees are the folders that were read, listed and said how many bytes they
+	// and the gaps take, for all of it is in memory.
+	trees        map[plumbing.Hash]*object.Tree
+	listed, said int64
 }
 
 func newWriter(ctx context.Context, s *filesystem.Storage, top plumbing.Hash, dir string, l Limits) (*writer, error) {
-	t, err := object.GetTree(s, top)
+	w := &writer{ctx: ctx, store: s, limits: l, trees: map[plumbing.Hash]*object.Tree{}}
+	var err error
+	if w.top, err = w.tree(top); err != nil {
+		return nil, err
+	}
+	w.root, err = os.OpenRoot(dir)
+	return w, err
+}
+
+// maxEntry is what a file takes in the listing of its folder at most, in bytes:
+// its mode, a name of 255, and an ID.
+const maxEntry = 7 + 256 + 20
+
+// tree reads a folder's listing. What together is more than the listings of as
+// many files as there may be is not read: nothing else bounds one listing.
+func (w *writer) tree(id plumbing.Hash) (*object.Tree, error) {
+	if t := w.trees[id]; t != nil {
+		return t, nil
+	}
+	o, err := w.store.EncodedObject(plumbing.TreeObject, id)
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
+	if w.listed += o.Size(); w.listed > int64(w.limits.Files)*maxEntry {
+		return nil, w.tooMany()
 	}
-	return &writer{ctx: ctx, store: s, root: root, top: t, limits: l}, nil
+	t, err := object.DecodeTree(w.store, o)
+	if err == nil {
+		w.trees[id] = t
+	}
+	return t, err
+}
+
+func (w *writer) tooMany() error {
+	return source.Refuse(source.TooLarge, "the repository has more than %d files; keep manifests in a smaller one", w.limits.Files)
 }
 
 func (w *writer) all() error { return w.folder(w.top, "", 0) }
@@ -81,7 +111,15 @@ func (w *writer) all() error { return w.folder(w.top, "", 0) }
 // Close ends writing.
 func (w *writer) Close() error { return w.root.Close() }
 
-func (w *writer) skip(name, why string) { w.gaps = append(w.gaps, gap{path: name, why: why}) }
+func (w *writer) skip(name, why string) { w.note(gap{path: name, why: why}) }
+
+func (w *writer) note(g gap) {
+	w.said += int64(len(g.path) + len(g.why) + len(g.to))
+	w.gaps = append(w.gaps, g)
+}
+
+// maxSaid bounds what is remembered of files that are not as they were, in bytes.
+const maxSaid = 8 << 20
 
 func (w *writer) folder(t *object.Tree, prefix string, depth int) error {
 	for _, e := range t.Entries {
@@ -89,10 +127,13 @@ func (w *writer) folder(t *object.Tree, prefix string, depth int) error {
 			return err
 		}
 		if w.files++; w.files > w.limits.Files {
-			return source.Refuse(source.TooLarge, "the repository has more than %d files; keep manifests in a smaller one", w.limits.Files)
+			return w.tooMany()
 		}
 		if err := w.entry(e, prefix, depth); err != nil {
 			return err
+		}
+		if w.said > maxSaid {
+			return source.Refuse(source.TooLarge, "the repository has too many links, submodules and files of Git LFS, up to %s; keep manifests in one without them", path.Join(prefix, source.Line(e.Name)))
 		}
 	}
 	return nil
@@ -116,7 +157,7 @@ func (w *writer) entry(e object.TreeEntry, prefix string, depth int) error {
 		w.skip(name, fmt.Sprintf("lies more than %d folders deep", w.limits.Depth))
 		return nil
 	}
-	sub, err := object.GetTree(w.store, e.Hash)
+	sub, err := w.tree(e.Hash)
 	if err != nil {
 		return err
 	}
@@ -191,11 +232,31 @@ func (w *writer) link(e object.TreeEntry, name string) error {
 		w.skip(name, "is a link that leads out of the repository")
 		return nil
 	}
-	target, err := w.top.FindEntry(to)
+	target, err := w.find(to)
+	var tooLarge *source.Failure
+	if errors.As(err, &tooLarge) {
+		return err
+	}
 	if err != nil || !(target.Mode == filemode.Regular || target.Mode == filemode.Executable || target.Mode == filemode.Deprecated) {
 		w.skip(name, fmt.Sprintf("is a link to %q, which is no file; links to folders and to links are not followed", to))
 		return nil
 	}
-	w.gaps = append(w.gaps, gap{path: name, to: to, why: fmt.Sprintf("is a link to %q, out of the folder of this application; copy the file, or give a folder that holds both", to)})
+	w.note(gap{path: name, to: to, why: fmt.Sprintf("is a link to %q, out of the folder of this application; copy the file, or give a folder that holds both", to)})
 	return w.file(target.Hash, name)
+}
+
+// find is a file by its path.
+func (w *writer) find(to string) (*object.TreeEntry, error) {
+	folder := w.top
+	parts := strings.Split(to, "/")
+	for _, part := range parts[:len(parts)-1] {
+		e, err := folder.FindEntry(part)
+		if err != nil {
+			return nil, err
+		}
+		if folder, err = w.tree(e.Hash); err != nil {
+			return nil, err
+		}
+	}
+	return folder.FindEntry(parts[len(parts)-1])
 }

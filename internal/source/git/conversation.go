@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
@@ -87,18 +89,35 @@ func word(err error) string {
 	return source.Line(steady(err).Error())
 }
 
+// refs are the branches and tags: hosts list every change that was ever
+// proposed beside them.
 func refs(adv *packp.AdvRefs) source.Refs {
 	all := source.Refs{}
+	add := func(name string, id plumbing.Hash) {
+		if strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/") {
+			all[name] = id.String()
+		}
+	}
 	for name, id := range adv.References {
-		all[name] = id.String()
+		add(name, id)
 	}
 	for name, id := range adv.Peeled { // what an annotated tag is of
-		all[name] = id.String()
+		add(name, id)
 	}
 	if adv.Head != nil {
 		all["HEAD"] = adv.Head.String()
 	}
 	return all
+}
+
+// weight is about what refs take in memory, in bytes.
+func weight(refs source.Refs) int64 {
+	const each = 128 // of the map, two strings and an ID
+	var total int64
+	for name := range refs {
+		total += int64(len(name)) + each
+	}
+	return total
 }
 
 // wish is what is asked of a server.
@@ -162,10 +181,20 @@ func encode(request *packp.UploadPackRequest) ([]byte, error) {
 	return body.Bytes(), nil
 }
 
+// maxPreface bounds what a server says before a pack, in bytes.
+const maxPreface = 1 << 20
+
 // pack reads what comes before it.
 func pack(ctx context.Context, answer io.Reader, request *packp.UploadPackRequest, r source.Remote, want wish) (io.Reader, error) {
 	response := packp.NewUploadPackResponse(request)
-	if err := response.Decode(io.NopCloser(answer)); err != nil {
+	// All of it is kept, so it must end; the pack after it has its own bounds.
+	bounded := &io.LimitedReader{R: answer, N: maxPreface}
+	err := response.Decode(io.NopCloser(bounded))
+	if bounded.N <= 0 {
+		return nil, source.Fail(source.NoRepository, "%s says more than %d MiB before it sends a commit", r, maxPreface>>20)
+	}
+	bounded.N = math.MaxInt64
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil, unreached(r, ctx.Err())
 		}

@@ -38,8 +38,9 @@ type Limits struct {
 	// Inflated that of all objects of a fetch.
 	Pack, Object, Inflated int64
 	Objects                uint32
-	// Refs is how many bytes a server may list.
-	Refs int64
+	// Refs is how many bytes a server may list, Listed how many are remembered of
+	// all servers' lists.
+	Refs, Listed int64
 	// Files and Bytes bound one checkout, File one file of it, Depth its folders.
 	Files       int
 	Bytes, File int64
@@ -54,7 +55,7 @@ type Limits struct {
 // DefaultLimits are generous for manifests and small for a hub.
 var DefaultLimits = Limits{
 	Pack: 512 << 20, Object: 100 << 20, Inflated: 4 << 30, Objects: 1_000_000,
-	Refs:  32 << 20,
+	Refs: 32 << 20, Listed: 64 << 20,
 	Files: 50_000, Bytes: 1 << 30, File: 16 << 20, Depth: 64,
 	List: 30 * time.Second, Fetch: 5 * time.Minute,
 	Repositories: 200, Disk: 8 << 30,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -418,6 +419,36 @@ func TestTheCacheForgetsWhatIsUsedLeastAndKeepsWhatIsRead(t *testing.T) {
 	reads(t, pinned, "a", "repo0")
 	if kept, err := os.ReadDir(dir); err != nil || len(kept) > 3 {
 		t.Errorf("%d repositories are kept: %v", len(kept), err)
+	}
+}
+
+func TestWhatCouldNotBeCheckedOutCountsOnTheDisk(t *testing.T) {
+	s := serve(t)
+	limits := git.DefaultLimits
+	limits.Files, limits.Disk = 1, 1<<20
+	dir := filepath.Join(t.TempDir(), "git")
+	c, err := git.Open(dir, loopback, limits, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise := make([]byte, 2<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // never fails
+	for i := range 3 {
+		name := fmt.Sprint("repo", i)
+		commit(t, create(t, s, name), name, map[string]string{"a": string(noise), "b": "1"})
+		_, err := fetch(t, c, overWeb(t, s, name), v1alpha1.GitRef{}, ".")
+		fails(t, err, source.TooLarge, "files")
+	}
+	var left int64
+	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			info, infoErr := d.Info()
+			left, err = left+info.Size(), infoErr
+		}
+		return err
+	})
+	if err != nil || left > limits.Disk {
+		t.Errorf("%d bytes are left: %v", left, err)
 	}
 }
 

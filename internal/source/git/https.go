@@ -36,8 +36,10 @@ func openWeb(a Access, dial Dialer) *web {
 				TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 				TLSHandshakeTimeout:   10 * time.Second,
 				ResponseHeaderTimeout: time.Minute,
-				ForceAttemptHTTP2:     true,
-				DisableCompression:    true, // a few bytes may unfold to any number
+				// Errors repeat what is wrong with a header.
+				MaxResponseHeaderBytes: 64 << 10,
+				ForceAttemptHTTP2:      true,
+				DisableCompression:     true, // a few bytes may unfold to any number
 			},
 			CheckRedirect: sameHost,
 		},

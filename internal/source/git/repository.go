@@ -37,6 +37,7 @@ type repository struct {
 	refs    source.Refs
 	refsErr error
 	listed  time.Time
+	weight  atomic.Int64 // bytes of refs in memory
 
 	fetching gate
 	have     []plumbing.Hash
@@ -103,17 +104,34 @@ func (r *repository) add(pack *os.File) error {
 // keep remembers a checkout, and drops older ones that nobody reads.
 func (r *repository) keep(t *tree) {
 	r.trees[t.revision.ID] = t
-	total := onDisk(r.objects())
 	for id, other := range r.trees {
 		if other != t && other.users.Load() == 0 && len(r.trees) > maxTrees && r.older(other) {
 			if os.RemoveAll(other.dir) == nil {
 				delete(r.trees, id)
-				continue
 			}
 		}
-		total += other.bytes
+	}
+	r.weigh()
+}
+
+// weigh counts what is on the disk, be it of any use or not.
+func (r *repository) weigh() {
+	total := onDisk(r.objects())
+	for _, t := range r.trees {
+		total += t.bytes
 	}
 	r.size.Store(total)
+}
+
+// forget drops the list of what is offered, unless it is just being asked for.
+func (r *repository) forget() {
+	select {
+	case r.listing <- struct{}{}:
+		r.refs, r.refsErr, r.listed = nil, nil, time.Time{}
+		r.weight.Store(0)
+		r.listing.unlock()
+	default:
+	}
 }
 
 // maxTrees is how many checkouts a repository keeps: its applications may
@@ -163,7 +181,7 @@ func (r *repository) checkout(ctx context.Context, id plumbing.Hash, l Limits) (
 	w, err := newWriter(ctx, s, commit.TreeHash, dir, l)
 	if err == nil {
 		err = errors.Join(w.all(), w.Close())
-		t.gaps, t.bytes = w.gaps, w.bytes
+		t.gaps, t.bytes = w.gaps, w.bytes+int64(w.files)*block
 	}
 	if err != nil {
 		_ = os.RemoveAll(dir) // the next attempt removes it too
@@ -180,12 +198,21 @@ func (r *repository) unread(id plumbing.Hash, err error) error {
 	return fmt.Errorf("check out %s of %s: %w", source.ShortID(id.String()), r.remote, err)
 }
 
+// block is what a file takes on the disk beside its bytes, about.
+const block = 4 << 10
+
+// maxCommit is what a commit or a tag may say, in bytes.
+const maxCommit = 1 << 20
+
 // commitOf follows annotated tags, whose servers did not say what they are of.
 func commitOf(s *filesystem.Storage, id plumbing.Hash) (*object.Commit, error) {
 	for range 5 {
 		o, err := s.EncodedObject(plumbing.AnyObject, id)
 		if err != nil {
 			return nil, err
+		}
+		if o.Size() > maxCommit {
+			return nil, source.Refuse(source.TooLarge, "commit %s has a description of more than %d MiB", source.ShortID(id.String()), maxCommit>>20)
 		}
 		if o.Type() != plumbing.TagObject {
 			break
