@@ -56,21 +56,19 @@ type handler struct {
 }
 
 func (h *handler) take(w http.ResponseWriter, r *http.Request) {
-	select {
-	case h.turns <- struct{}{}:
-		defer func() { <-h.turns }()
-	default:
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, "too many hooks at once", http.StatusServiceUnavailable)
-		return
-	}
 	told := h.now()
 	project, name := r.PathValue("project"), r.PathValue("secret")
 	key, err := h.key(r.Context(), project, name)
-	if err != nil {
+	switch {
+	case errors.Is(err, errBusy):
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, errBusy.Error(), http.StatusServiceUnavailable)
+		return
+	case err != nil:
 		http.Error(w, "the hub cannot look now; send it again", http.StatusServiceUnavailable)
 		return
 	}
+	// Nobody's turn: a stranger may send a body as slowly as he likes.
 	proven, err := proves(r.Header, http.MaxBytesReader(w, r.Body, maxBody), key)
 	switch {
 	case err != nil:
@@ -90,8 +88,16 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "%d applications are looked at\n", count)
 }
 
+var errBusy = errors.New("too many hooks at once")
+
 // key is what a hook must be signed with; empty when there is none.
 func (h *handler) key(ctx context.Context, project, name string) ([]byte, error) {
+	select {
+	case h.turns <- struct{}{}:
+		defer func() { <-h.turns }()
+	default:
+		return nil, errBusy
+	}
 	// Only namespaces of projects: the hub has Secrets of its own.
 	if err := h.client.Get(ctx, types.NamespacedName{Name: project}, &v1alpha1.Project{}); err != nil {
 		return nil, client.IgnoreNotFound(err)

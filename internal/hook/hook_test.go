@@ -1,12 +1,20 @@
 package hook
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 const key = "0123456789abcdef"
@@ -55,4 +63,47 @@ func FuzzProves(f *testing.F) {
 			t.Errorf("%q, %q with %q: %t, %v", signature, token, body, got, err)
 		}
 	})
+}
+
+// empty is a store with nothing in it, which tells of each question.
+type empty struct {
+	client.Client
+	asked chan struct{}
+}
+
+func (e empty) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	e.asked <- struct{}{}
+	return apierrors.NewNotFound(schema.GroupResource{}, "x")
+}
+
+func TestStrangersWhoSendSlowlyKeepNobodyAway(t *testing.T) {
+	store := empty{asked: make(chan struct{}, 100)}
+	server := httptest.NewServer(New(store, time.Now))
+	defer server.Close()
+	send := func(body io.Reader) *http.Request {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+Path+"shop/repo", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for range maxAtOnce {
+		slow, hold := io.Pipe()
+		defer hold.Close()
+		r := send(slow)
+		go func() {
+			if answer, err := http.DefaultClient.Do(r); err == nil {
+				_ = answer.Body.Close()
+			}
+		}()
+		<-store.asked
+	}
+	answer, err := http.DefaultClient.Do(send(strings.NewReader("{}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusForbidden {
+		t.Errorf("a hook was answered with %s", answer.Status)
+	}
 }
