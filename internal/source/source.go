@@ -147,7 +147,21 @@ type Failure struct {
 	Lasting bool
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
+// Error is fit to be shown: a server and a template may say anything, such as
+// what has a terminal forget the lines before.
+func (f *Failure) Error() string { return shown(f.Err.Error()) }
+
+// maxFailure bounds what is said of a failure, in bytes.
+const maxFailure = 8 << 10
+
+func shown(text string) string {
+	return clip(strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(text[:min(len(text), 2*maxFailure)], "")), maxFailure)
+}
 
 // Unwrap gives the cause.
 func (f *Failure) Unwrap() error { return f.Err }

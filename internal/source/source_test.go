@@ -171,3 +171,13 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatAServerSaysIsShownWithoutWhatATerminalWouldObey(t *testing.T) {
+	said := source.Fail(source.Unreachable, "it answers %s", "403 \x1b[2J\rall is well\u202e\xff\nline two").Error()
+	if said != "it answers 403 [2Jall is well\nline two" {
+		t.Errorf("%q is shown", said)
+	}
+	if long := source.Refuse(source.SourceRefused, "%s", strings.Repeat("ü", 1<<20)).Error(); len(long) > 8<<10 || !utf8.ValidString(long) {
+		t.Errorf("%d bytes are shown", len(long))
+	}
+}

@@ -45,6 +45,10 @@ func ReadCredentials(r source.Remote, name string, data map[string][]byte) (*Cre
 	return c, nil
 }
 
+// maxKey is of a private key, in bytes: of RSA with 16384 bits. What is larger
+// takes hours to sign with.
+const maxKey = 16 << 10
+
 func (c *Credentials) readKey(name string, data map[string][]byte) error {
 	key := first(data, "identity", "ssh-privatekey")
 	c.knownHosts = data["known_hosts"]
@@ -53,6 +57,9 @@ func (c *Credentials) readKey(name string, data map[string][]byte) error {
 	}
 	if len(c.knownHosts) == 0 {
 		return source.Fail(source.HostKeyUnknown, "Secret %s has no known_hosts: without it anybody could pose as the host; add the line that ssh-keyscan prints, once you have compared it", name)
+	}
+	if len(key) > maxKey {
+		return source.Fail(source.CredentialMissing, "identity in Secret %s has more than %d KiB, which no private key in use has", name, maxKey>>10)
 	}
 	var err error
 	if passphrase := data["password"]; len(passphrase) > 0 {

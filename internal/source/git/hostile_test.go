@@ -189,3 +189,10 @@ func TestRepositoriesThatAreOnlyAskedForAreForgottenToo(t *testing.T) {
 		t.Errorf("lists of %d bytes are remembered", listed)
 	}
 }
+
+func TestAPrivateKeyThatNobodyCouldSignWithIsNotRead(t *testing.T) {
+	_, err := ReadCredentials(source.Remote{Scheme: "ssh"}, "repo", map[string][]byte{"identity": make([]byte, 100<<10), "known_hosts": []byte("x")})
+	if err == nil || !strings.Contains(err.Error(), "more than 16 KiB") {
+		t.Errorf("it ends with %v", err)
+	}
+}
