@@ -41,7 +41,6 @@ type world struct {
 	now   time.Time
 	sites map[string]*site
 	order []string
-	limit int // clusters under way at once in a wave of all
 	most  int32
 }
 
