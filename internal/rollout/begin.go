@@ -29,13 +29,15 @@ type Request struct {
 
 // Due tells whether the request asks for a run: for a version that the last
 // one does not bring, or that not all clusters ran before there were runs, or
-// again for one that was taken back.
+// again for one that was taken back, or that gave way to a run that was never
+// recorded.
 func Due(r Request) bool {
 	if r.Last == nil {
 		all := len(r.Ran) == 1 && Same(r.Ran[0].Version, r.Target) && len(r.Ran[0].Clusters) == len(r.Clusters)
 		return r.Rules != nil && len(r.Clusters) > 0 && !all
 	}
-	again := r.Last.Status.Phase == v1alpha1.RolloutRolledBack && r.Last.Spec.Control.Resumed > r.Last.Status.Resumed
+	again := r.Last.Status.Phase == v1alpha1.RolloutSuperseded ||
+		r.Last.Status.Phase == v1alpha1.RolloutRolledBack && r.Last.Spec.Control.Resumed > r.Last.Status.Resumed
 	return again || !Same(r.Last.Spec.Plan.Target, r.Target)
 }
 

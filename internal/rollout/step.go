@@ -28,10 +28,12 @@ type Outcome struct {
 // Step moves a run on as far as the world allows. Twice the same gives the same.
 func Step(run *v1alpha1.RolloutRun, w World) Outcome {
 	w.Now = w.Now.Truncate(time.Second) // as it is stored
+	w.Since = w.Since.Truncate(time.Second)
 	s := &step{plan: &run.Spec.Plan, control: run.Spec.Control, status: *run.Status.DeepCopy(), world: w, fresh: map[string]bool{}}
 	for _, wave := range s.plan.Waves {
 		s.all = append(s.all, wave.Clusters...)
 	}
+	s.rewound()
 	s.status.Started = min(max(s.status.Started, 0), int32(len(s.all)))
 	if !s.status.Phase.Final() {
 		s.decide()
@@ -54,6 +56,10 @@ type step struct {
 func (s *step) decide() {
 	s.status.Clusters = int32(len(s.all))
 	switch {
+	case s.world.Superseded && s.status.Phase == v1alpha1.RolloutRollingBack:
+		// They were told to go back, and must not be told of the target again
+		// while they wait for their turn.
+		s.finish(v1alpha1.RolloutRolledBack, "another change took over while "+s.status.Message)
 	case s.world.Superseded:
 		s.finish(v1alpha1.RolloutSuperseded, "another change took over")
 	case s.status.Phase == v1alpha1.RolloutRollingBack:
@@ -202,7 +208,7 @@ func (s *step) pass() bool {
 			s.progressed() // one that was away is back
 		}
 		s.say("wave %d: waiting for %s", s.status.Wave+1, s.named(missing))
-		s.wakeIn(s.plan.ProgressDeadline.Duration - s.since(s.status.ProgressAt))
+		s.wakeIn(s.plan.ProgressDeadline.Duration - s.idle())
 		return false
 	case s.status.Passed == 0 && !promoted && s.present():
 		s.status.HealthyAt, s.status.ProgressAt = nil, nil
@@ -248,16 +254,17 @@ func (s *step) turnBack(why string) {
 	}
 }
 
-// goBack waits until all who are heard have gone back. What a cluster says is
-// of its version before now; health of that is its own matter.
+// goBack waits until all who are heard, or are yet to be, have gone back. What a
+// cluster says is of its version before now; health of that is its own matter.
 func (s *step) goBack() {
 	var waiting []string
+	early := s.world.Since.Sub(s.world.Now)
 	for _, name := range s.begun() {
-		if m := s.member(name); m.Connected && !m.Gone && !m.Passed && !m.Failing {
+		if m := s.member(name); (m.Connected || early > 0) && !m.Gone && !m.Passed && !m.Failing {
 			waiting = append(waiting, name)
 		}
 	}
-	if len(waiting) == 0 || s.since(s.status.ProgressAt) >= s.plan.ProgressDeadline.Duration {
+	if len(waiting) == 0 || s.idle() >= s.plan.ProgressDeadline.Duration {
 		why := strings.TrimPrefix(s.status.Message, "rolling back: ")
 		if len(waiting) > 0 {
 			why += "; not yet back: " + listed(waiting)
@@ -265,7 +272,10 @@ func (s *step) goBack() {
 		s.finish(v1alpha1.RolloutRolledBack, "rolled back: "+why)
 		return
 	}
-	s.wakeIn(s.plan.ProgressDeadline.Duration - s.since(s.status.ProgressAt))
+	s.wakeIn(s.plan.ProgressDeadline.Duration - s.idle())
+	if early > 0 {
+		s.wakeIn(early)
+	}
 }
 
 func (s *step) finish(phase v1alpha1.RolloutPhase, message string) {
@@ -280,6 +290,25 @@ func (s *step) since(t *metav1.Time) time.Duration {
 		return 0
 	}
 	return s.world.Now.Sub(t.Time)
+}
+
+// idle is for how long nothing moved although this hub listened: that it was
+// away is no fault of the clusters, and takes no fleet back.
+func (s *step) idle() time.Duration {
+	if s.status.ProgressAt == nil {
+		return 0
+	}
+	return min(s.since(s.status.ProgressAt), s.world.Now.Sub(s.world.Since))
+}
+
+// rewound brings times that are yet to come to now: a clock that was ahead
+// would else have a wave soak until the right one has caught up.
+func (s *step) rewound() {
+	for _, at := range []**metav1.Time{&s.status.ProgressAt, &s.status.HealthyAt, &s.status.FailingAt} {
+		if *at != nil && (*at).After(s.world.Now) {
+			*at = &metav1.Time{Time: s.world.Now}
+		}
+	}
 }
 
 func (s *step) progressed() { s.status.ProgressAt = &metav1.Time{Time: s.world.Now} }

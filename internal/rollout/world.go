@@ -21,7 +21,10 @@ type Member struct {
 
 // World is what is known at one moment.
 type World struct {
-	Now     time.Time
+	Now time.Time
+	// Since is when every cluster that is there can have spoken to this hub; the
+	// silence before counts against none.
+	Since   time.Time
 	Members map[string]Member
 	// Superseded tells that a later run took over.
 	Superseded bool
@@ -36,7 +39,7 @@ func (s *step) failing() []string {
 
 // late are clusters of this wave that hold it back beyond the deadline.
 func (s *step) late() []string {
-	if s.since(s.status.ProgressAt) < s.plan.ProgressDeadline.Duration || s.finished() {
+	if s.idle() < s.plan.ProgressDeadline.Duration || s.finished() {
 		return nil
 	}
 	return s.missing()
