@@ -168,7 +168,7 @@ func (h *hub) controllers() error {
 	h.intent = &application.Intent{
 		Client: h.mgr.GetClient(), Depot: h.depot, Book: h.book, Fleet: h.fleet,
 		Events: h.mgr.GetEventRecorder("atoll"),
-		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
+		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Began: clock.Now(),
 	}
 	status := &application.Status{
 		Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -215,7 +216,17 @@ func TestAPinHoldsAnApplicationWhateverItsSourceSays(t *testing.T) {
 	}
 
 	// A pin to nothing changes nothing, and says what to do.
-	pin(v1alpha1.Pin{Revision: "shop-000000000000", Reason: "a typo"})
+	fourth := s.asked(0)
+	s.eventually("it is recorded", func() error {
+		if is := s.app("pins", "shop").Status.Revision; is != fourth {
+			return fmt.Errorf("it is %s", is)
+		}
+		return nil
+	})
+	s.edit(func(app *v1alpha1.Application) {
+		app.Spec.Pins = []v1alpha1.Pin{{Revision: "shop-000000000000", Reason: "a typo"}}
+		app.Spec.Source.Inline = fmt.Sprintf(manifest, "fifth")
+	})
 	s.eventually("it says so", func() error {
 		app := s.app("pins", "shop")
 		c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
@@ -224,4 +235,55 @@ func TestAPinHoldsAnApplicationWhateverItsSourceSays(t *testing.T) {
 		}
 		return nil
 	})
+	s.edit(func(app *v1alpha1.Application) { app.Spec.Drift.Mode = v1alpha1.DriftReport }) // all hear of it
+	s.members[0].until("the later edit", func(r desired.Root) bool {
+		e, _ := r.Get(s.key)
+		return e.Policy.DriftMode == v1alpha1.DriftReport
+	})
+	if got := s.asked(0); got != fourth {
+		t.Errorf("pinned to what is not there, it is asked for %s, not for %s as before", got, fourth)
+	}
+}
+
+func TestARolloutOfAFormerApplicationOfTheNameIsNotItsOwn(t *testing.T) {
+	one := int32(1)
+	s := newTrio(hubOf(t), "heirs", &v1alpha1.Rollout{Waves: []v1alpha1.Wave{{Count: &one}}})
+	former := &v1alpha1.RolloutRun{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "heirs", Name: "shop-1", Labels: map[string]string{v1alpha1.LabelApplication: "shop"},
+	}}
+	former.Spec.Plan = v1alpha1.RolloutPlan{
+		Application: "shop", Number: 1, Target: v1alpha1.Version{Digest: string(desired.Sum([]byte("of the former")))},
+		Waves: []v1alpha1.RolloutWave{{Clusters: []string{"heirs-1"}}}, OnFailure: v1alpha1.Halt,
+	}
+	s.create(former)
+	first, good := s.asked(0), s.release("good")
+	s.runs(0, good, report.HealthProgressing)
+	run := s.run("shop-2", v1alpha1.RolloutProgressing)
+	if !metav1.IsControlledBy(run, s.app("heirs", "shop")) {
+		t.Errorf("it is owned by %+v", run.OwnerReferences)
+	}
+	if got := s.asked(1); got != first {
+		t.Errorf("cluster 2 is asked for %s before its turn", got)
+	}
+
+	// A slip in the selector leaves no cluster: that brings the run to no end, and
+	// those that come back are not told before their turn.
+	place := func(selector string) {
+		s.edit(func(app *v1alpha1.Application) { app.Spec.Placement.Clusters = selector })
+		s.eventually("placement "+selector, func() error {
+			app := s.app("heirs", "shop")
+			if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionPlaced); c.ObservedGeneration != app.Generation {
+				return fmt.Errorf("%+v", c)
+			}
+			return nil
+		})
+	}
+	place("test=hiers")
+	s.members[1].until("it left", func(r desired.Root) bool { _, ok := r.Get(s.key); return !ok })
+	place("test=heirs")
+	s.members[1].until("it is back", func(r desired.Root) bool { _, ok := r.Get(s.key); return ok })
+	if got := s.asked(1); got != first {
+		t.Errorf("cluster 2 is asked for %s before its turn", got)
+	}
+	s.run("shop-2", v1alpha1.RolloutProgressing)
 }

@@ -54,7 +54,9 @@ type Intent struct {
 	Runs      *Runs
 	Heartbeat time.Duration
 	Now       func() time.Time
-	rules     placement.Cache
+	// Began is when this hub began to lead.
+	Began time.Time
+	rules placement.Cache
 
 	// running are the applications that are being looked at.
 	running atomic.Int32
@@ -144,9 +146,11 @@ func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 type course struct {
 	plan     assign.Plan
 	admitted depot.Content
-	// run is the rollout by which it travels, wake when to look at it again.
-	run  *v1alpha1.RolloutRun
-	wake time.Duration
+	// run is the rollout by which it travels, wake when to look at it again; early
+	// tells that the run is the one before, for this hub is too new to begin one.
+	run   *v1alpha1.RolloutRun
+	wake  time.Duration
+	early bool
 }
 
 func widens(plan assign.Plan, app *v1alpha1.Application) bool {
@@ -182,7 +186,7 @@ func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, e
 		return c, err
 	}
 	c.admitted = admitted
-	if c.run, c.wake, err = r.travel(ctx, app, &state); err != nil {
+	if err := r.travel(ctx, app, &state, &c); err != nil {
 		return c, err
 	}
 	if c.run != nil {
@@ -268,11 +272,18 @@ func (r *Intent) content(ctx context.Context, app *v1alpha1.Application, namespa
 		return content, err
 	}
 	s.ContentErr = refused
+	return depot.Content{}, r.last(ctx, app, s)
+}
+
+// last puts the last admitted revision, if there is one, where the present
+// source would be.
+func (r *Intent) last(ctx context.Context, app *v1alpha1.Application, s *assign.State) error {
+	s.Content = ""
 	revision, err := r.revision(ctx, app)
 	if revision != nil {
 		s.Content = desired.Digest(revision.Spec.Digest)
 	}
-	return depot.Content{}, err
+	return err
 }
 
 // revision is the one that the status names; nil when there is none.
@@ -360,7 +371,7 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course
 	next.set(app, v1alpha1.ConditionPlaced, plan.Placed)
 	if c.run != nil {
 		next.Rollout = c.run.Name
-		next.set(app, v1alpha1.ConditionRolledOut, told(c.run))
+		next.set(app, v1alpha1.ConditionRolledOut, c.told())
 	}
 	if next.equal(statusOf(app)) {
 		return nil

@@ -16,7 +16,8 @@ import (
 
 // pin puts what people pinned in the place of what the source says, and returns
 // the content that is then delivered. What the source says is recorded all the
-// same, for the day on which the pin is taken out.
+// same, for the day on which the pin is taken out. A pin to what is not there
+// lets nothing new through: what it was to keep away may be just that.
 func (r *Intent) pin(ctx context.Context, app *v1alpha1.Application, s *assign.State, admitted depot.Content) (depot.Content, error) {
 	pins, refused := rollout.PinsOf(app, r.Now()), s.ContentErr
 	for cluster, pin := range pins.Cluster {
@@ -32,23 +33,27 @@ func (r *Intent) pin(ctx context.Context, app *v1alpha1.Application, s *assign.S
 			s.Pinned[cluster] = desired.Digest(revision.Spec.Digest)
 		}
 	}
-	if pins.All == nil {
-		return admitted, nil
+	var to *v1alpha1.Revision
+	if pins.All != nil {
+		var err error
+		if to, err = r.pinned(ctx, app, s, pins.All); err != nil {
+			return admitted, err
+		}
 	}
-	revision, err := r.pinned(ctx, app, s, pins.All)
-	if revision == nil || err != nil {
-		return admitted, err
+	if s.ContentErr != refused {
+		return depot.Content{}, r.last(ctx, app, s)
+	}
+	if to == nil {
+		return admitted, nil
 	}
 	if admitted.Digest != "" {
 		if err := r.recordRevision(ctx, app, admitted); err != nil {
 			return admitted, err
 		}
 	}
-	if s.ContentErr == refused {
-		s.ContentErr = nil // it is not what is delivered
-	}
-	s.Content, s.PinnedTo = desired.Digest(revision.Spec.Digest), describePin(pins.All)
-	return contentOf(revision), nil
+	s.ContentErr = nil // it is not what is delivered
+	s.Content, s.PinnedTo = desired.Digest(to.Spec.Digest), describePin(pins.All)
+	return contentOf(to), nil
 }
 
 // pinned is the Revision that a pin names; nil, with the reason in the state,

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -18,73 +17,90 @@ import (
 )
 
 // travel moves the application's rollout on as far as its clusters allow, and
-// stores that before any of them hears of it. It returns the run, nil for an
-// application whose changes reach all clusters at once, and when to look again.
-func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assign.State) (*v1alpha1.RolloutRun, time.Duration, error) {
+// stores that before any of them hears of it. The course has no run then for an
+// application whose changes reach all clusters at once.
+func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assign.State, c *course) error {
 	last, err := r.Runs.Latest(ctx, app)
+	c.run = last
 	if err != nil || app.DeletionTimestamp != nil || s.Rule == nil || (last == nil && app.Spec.Rollout == nil) {
-		return last, 0, err
+		return err
 	}
-	chosen := map[string]bool{}
+	chosen, some := map[string]bool{}, false
 	for _, name := range s.Rule.Choose(s.Project, s.Clusters, s.App.Status.Clusters) {
 		_, pinned := s.Pinned[name]
 		chosen[name] = !pinned
+		some = some || !pinned
 	}
-	run := last
+	if !some {
+		// A run without clusters would come through, and prove nothing: those that
+		// are chosen again, as after a slip in a selector, would be told at once.
+		return nil
+	}
 	if s.ContentErr == nil && s.Content != "" {
-		if run, err = r.depart(ctx, app, s, last, chosen); run == nil || err != nil {
-			return run, 0, err
+		if err := r.depart(ctx, app, s, c, chosen); err != nil {
+			return err
 		}
 	}
-	if run == nil {
-		return nil, 0, nil
+	if c.run == nil || c.early {
+		return nil
 	}
-	out := rollout.Step(run, rollout.World{Now: r.Now(), Members: r.members(app, run, chosen), Paused: app.Spec.Rollout != nil && app.Spec.Rollout.Paused})
-	if !reflect.DeepEqual(out.Status, run.Status) {
-		if run, err = r.Runs.move(ctx, run, out.Status); err != nil {
-			return nil, 0, err
-		}
+	out := rollout.Step(c.run, rollout.World{
+		Now: r.Now(), Since: r.Began.Add(FirstWord), Members: r.members(app, c.run, chosen),
+		Paused: app.Spec.Rollout != nil && app.Spec.Rollout.Paused,
+	})
+	c.wake = out.Wake
+	if !reflect.DeepEqual(out.Status, c.run.Status) {
+		c.run, err = r.Runs.move(ctx, c.run, out.Status)
 	}
-	return run, out.Wake, nil
+	return err
 }
 
 // depart begins a run where the source asks for something new. The run before
 // it ends first: who was told what must not change any more when it is read.
-func (r *Intent) depart(ctx context.Context, app *v1alpha1.Application, s *assign.State, last *v1alpha1.RolloutRun, chosen map[string]bool) (*v1alpha1.RolloutRun, error) {
+func (r *Intent) depart(ctx context.Context, app *v1alpha1.Application, s *assign.State, c *course, chosen map[string]bool) error {
+	last, away := c.run, false
 	namespace := desired.MemberNamespace(app, s.Project)
 	request := rollout.Request{
 		Application: app.Name, Rules: app.Spec.Rollout, Target: rollout.VersionOf(app, namespace, string(s.Content)), Last: last,
 		Cause: fmt.Sprintf("revision %s", desired.RevisionName(app.Name, s.Content)),
 	}
 	for i := range s.Clusters {
-		if c := &s.Clusters[i]; chosen[c.Name] {
-			connected := r.Fleet.Get(c.Name).State(r.Now(), r.Heartbeat) == v1alpha1.Connected
-			request.Clusters = append(request.Clusters, rollout.Candidate{Name: c.Name, Labels: c.Labels, Connected: connected})
+		if cluster := &s.Clusters[i]; chosen[cluster.Name] {
+			connected := r.Fleet.Get(cluster.Name).State(r.Now(), r.Heartbeat) == v1alpha1.Connected
+			away = away || !connected
+			request.Clusters = append(request.Clusters, rollout.Candidate{Name: cluster.Name, Labels: cluster.Labels, Connected: connected})
 		}
 	}
 	if last == nil {
 		ran, err := r.ran(ctx, s.App, namespace, chosen)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		request.Ran = ran
 	}
 	if !rollout.Due(request) {
-		return last, nil
+		return nil
+	}
+	// Who is away when a run begins is not waited for, and a hub that has just
+	// begun to lead cannot tell yet who is.
+	if wait := r.Began.Add(FirstWord).Sub(r.Now()); away && wait > 0 && last != nil {
+		c.early, c.wake = true, wait
+		return nil
 	}
 	if last != nil && !last.Status.Phase.Final() {
 		ended := rollout.Step(last, rollout.World{Now: r.Now(), Superseded: true})
 		var err error
 		if last, err = r.Runs.move(ctx, last, ended.Status); err != nil {
-			return nil, err
+			return err
 		}
 		request.Last = last
 	}
 	plan, err := rollout.Begin(request)
 	if err != nil {
-		return nil, fmt.Errorf("plan the rollout of application %s/%s: %w", app.Namespace, app.Name, err)
+		return fmt.Errorf("plan the rollout of application %s/%s: %w", app.Namespace, app.Name, err)
 	}
-	return r.Runs.create(ctx, app, plan)
+	c.run, err = r.Runs.create(ctx, app, plan)
+	return err
 }
 
 // ran is what the clusters run of an application that had no rollout before:
@@ -139,11 +155,20 @@ func versionIn(e desired.Entry) *v1alpha1.Version {
 // members are a run's clusters as they speak of what they are asked for now.
 func (r *Intent) members(app *v1alpha1.Application, run *v1alpha1.RolloutRun, chosen map[string]bool) map[string]rollout.Member {
 	key := desired.Key{Project: app.Namespace, Application: app.Name}
-	members := map[string]rollout.Member{}
+	course, members := rollout.NewCourse(run), map[string]rollout.Member{}
 	for _, wave := range run.Spec.Plan.Waves {
 		for _, name := range wave.Clusters {
-			_, want, _ := r.Book.Get(name, key)
-			members[name] = member(r.Fleet.Member(name, key, want, r.Now(), r.Heartbeat), chosen[name])
+			e, want, _ := r.Book.Get(name, key)
+			m := member(r.Fleet.Member(name, key, want, r.Now(), r.Heartbeat), chosen[name])
+			if v := course.Version(name); v == nil || e.Withdrawn || !rollout.Same(*versionIn(e), *v) {
+				// It answers for what it was told before: the version is refused for
+				// it, or could not be entered yet.
+				m.Passed, m.Failing = false, false
+				if e.Hold {
+					m.Why = "the change is kept from it, see the application's condition Accepted"
+				}
+			}
+			members[name] = m
 		}
 	}
 	return members
@@ -163,7 +188,11 @@ func member(m observed.Member, chosen bool) rollout.Member {
 }
 
 // told is the condition that a run gives its application.
-func told(run *v1alpha1.RolloutRun) assign.Condition {
+func (c course) told() assign.Condition {
+	run := c.run
+	if c.early {
+		return assign.Condition{Reason: string(v1alpha1.RolloutProgressing), Message: "a rollout begins when the clusters have had time to connect to the hub, which has just started"}
+	}
 	why := fmt.Sprintf("rollout %s is %s", run.Name, strings.ToLower(string(run.Status.Phase)))
 	switch run.Status.Phase {
 	case v1alpha1.RolloutComplete:

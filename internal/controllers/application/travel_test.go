@@ -1,0 +1,91 @@
+package application
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/observed"
+	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/rollout"
+)
+
+// aRun has told one cluster, "eu", of what comes after "before".
+func aRun(app *v1alpha1.Application) (run *v1alpha1.RolloutRun, before, target v1alpha1.Version) {
+	before = rollout.VersionOf(app, "shop", string(desired.Sum([]byte("before"))))
+	target = rollout.VersionOf(app, "shop", string(desired.Sum([]byte("target"))))
+	run = &v1alpha1.RolloutRun{}
+	run.Spec.Plan = v1alpha1.RolloutPlan{
+		Application: app.Name, Number: 1, Target: target, Waves: []v1alpha1.RolloutWave{{Clusters: []string{"eu"}}},
+		Before: []v1alpha1.VersionGroup{{Version: before, Clusters: []string{"eu"}}},
+	}
+	run.Status = v1alpha1.RolloutRunStatus{Phase: v1alpha1.RolloutProgressing, Started: 1}
+	return run, before, target
+}
+
+func TestAClusterPassesOnlyWithTheVersionOfTheRun(t *testing.T) {
+	app := application(2, time.Now())
+	app.Spec.LateBinding, app.Spec.Variables = true, map[string]string{"size": "2", "unused": "x"}
+	run, before, target := aRun(app)
+	project, cluster := &v1alpha1.Project{}, &v1alpha1.Cluster{}
+	project.Name, cluster.Name = "demo", "eu"
+	entry := func(v v1alpha1.Version) desired.Entry {
+		return desired.Build(rollout.With(app, v), project, cluster, desired.Digest(v.Digest))
+	}
+	resized := target
+	resized.Variables = map[string]string{"size": "1", "unused": "x"}
+	for _, tc := range []struct {
+		name         string
+		entry        desired.Entry
+		passed, held bool
+	}{
+		{"it is told and well", entry(target), true, false},
+		{"the Book could not be written: it is well with what it had", entry(before), false, false},
+		{"it is told of the content, with the variables of before", entry(resized), false, false},
+		{"the version is refused for it, and it is well with what it had", desired.Hold(app), false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			now := time.Now()
+			r := &Intent{Book: desired.NewBook(func(string) {}), Fleet: observed.New(func(observed.Change) {}), Heartbeat: time.Minute, Now: func() time.Time { return now }}
+			r.Book.Set(tc.entry.Key, map[string]desired.Entry{"eu": tc.entry})
+			r.Fleet.Connect("eu", now)
+			well := report.State{Key: tc.entry.Key, Entry: tc.entry.Digest(), Sync: report.InSync, Health: report.HealthHealthy}
+			r.Fleet.Report("eu", report.Report{
+				Full: true, States: []report.State{well}, Digest: report.Digest(map[desired.Key]report.State{well.Key: well}),
+			}, now)
+			m := r.members(app, run, map[string]bool{"eu": true})["eu"]
+			if m.Passed != tc.passed || strings.Contains(m.Why, "Accepted") != tc.held {
+				t.Errorf("%+v", m)
+			}
+		})
+	}
+}
+
+func TestRunsOfAFormerApplicationOfTheNameAreNotTakenForItsOwn(t *testing.T) {
+	made := func(uid types.UID, number int64, at time.Time) *v1alpha1.RolloutRun {
+		app := application(1, at)
+		app.UID = uid
+		run := newRun(app, v1alpha1.RolloutPlan{Application: app.Name, Number: number})
+		run.UID, run.CreationTimestamp = uid+types.UID(run.Name), metav1.NewTime(at)
+		return run
+	}
+	noon := time.Now()
+	r := &Runs{latest: map[types.NamespacedName]map[types.UID]*v1alpha1.RolloutRun{}}
+	orphan := made("old", 9, noon)
+	orphan.OwnerReferences = nil
+	for _, run := range []*v1alpha1.RolloutRun{made("new", 1, noon), made("old", 7, noon), made("new", 2, noon), made("old", 6, noon), orphan} {
+		r.keep(run)
+	}
+	name := types.NamespacedName{Namespace: "demo", Name: "web"}
+	if run := r.known(name, "new"); run == nil || run.Spec.Plan.Number != 2 {
+		t.Errorf("got %+v", run)
+	}
+	if run := r.known(name, "newest"); run != nil {
+		t.Errorf("an application without a run has %+v", run)
+	}
+}
