@@ -64,9 +64,9 @@ func survey(f *os.File, r source.Remote, l Limits) error {
 		return source.Refuse(source.TooLarge, "%s has %d objects in one commit, more than %d; keep manifests in a smaller repository", r, count, l.Objects)
 	}
 	var total int64
-	depths := chains{}
+	all := chains{beneath: map[int64]chain{}}
 	for range count {
-		size, err := unfolded(scanner, depths, l.Object)
+		size, err := unfolded(scanner, &all, l.Object)
 		switch {
 		case errors.Is(err, errHuge):
 			return source.Refuse(source.TooLarge, "%s holds a file of more than %d MiB; keep manifests in a repository without it", r, l.Object>>20)
@@ -75,6 +75,9 @@ func survey(f *os.File, r source.Remote, l Limits) error {
 		}
 		if total += size; total > l.Inflated {
 			return source.Refuse(source.TooLarge, "%s unfolds to more than %d MiB; keep manifests in a smaller repository", r, l.Inflated>>20)
+		}
+		if all.work > maxWork*l.Inflated {
+			return source.Refuse(source.TooLarge, "%s takes too long to unfold, for its objects are differences to differences; keep manifests in a smaller repository", r)
 		}
 	}
 	return nil
@@ -86,27 +89,41 @@ func broken(r source.Remote, err error) error {
 
 var errHuge = errors.New("larger than an object may be")
 
-// chains are how many differences lie beneath the objects of a pack, by offset:
-// whoever resolves one resolves all of them.
-type chains map[int64]int
+// chains are what lies beneath the objects of a pack, by offset: whoever
+// resolves a difference resolves all beneath it, unless he still has it.
+type chains struct {
+	beneath map[int64]chain
+	work    int64 // bytes that are made if nothing is kept
+}
 
-// maxChain is git's own bound.
-const maxChain = 4095
+// chain is an object with all beneath it.
+type chain struct {
+	differences int
+	bytes       int64
+}
 
-func (c chains) add(h *packfile.ObjectHeader) error {
+const (
+	// maxChain is git's own bound.
+	maxChain = 4095
+	// maxWork is how often over all objects may be made.
+	maxWork = 16
+)
+
+func (c *chains) add(h *packfile.ObjectHeader) error {
 	switch h.Type {
 	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
-		c[h.Offset] = 0
+		c.beneath[h.Offset] = chain{bytes: h.Length}
 		return nil
 	case plumbing.OFSDeltaObject:
-		beneath, ok := c[h.OffsetReference]
+		base, ok := c.beneath[h.OffsetReference]
 		if !ok {
 			return errors.New("a difference is to nothing")
 		}
-		if beneath >= maxChain {
+		if base.differences >= maxChain {
 			return errors.New("differences to differences are too deep")
 		}
-		c[h.Offset] = beneath + 1
+		base.differences++
+		c.beneath[h.Offset] = base
 		return nil
 	}
 	// Differences to objects that are named by ID are for packs which lack some,
@@ -115,7 +132,7 @@ func (c chains) add(h *packfile.ObjectHeader) error {
 }
 
 // unfolded is the size of the next object, and of what a difference leads to.
-func unfolded(scanner *packfile.Scanner, depths chains, limit int64) (int64, error) {
+func unfolded(scanner *packfile.Scanner, all *chains, limit int64) (int64, error) {
 	h, err := scanner.NextObjectHeader()
 	if err != nil {
 		return 0, err
@@ -123,7 +140,7 @@ func unfolded(scanner *packfile.Scanner, depths chains, limit int64) (int64, err
 	if h.Length < 0 || h.Length > limit {
 		return 0, errHuge
 	}
-	if err := depths.add(h); err != nil {
+	if err := all.add(h); err != nil {
 		return 0, err
 	}
 	w := &measure{left: h.Length}
@@ -137,10 +154,17 @@ func unfolded(scanner *packfile.Scanner, depths chains, limit int64) (int64, err
 		return h.Length, nil
 	}
 	size, err := target(w.head)
-	if err == nil && size > limit {
-		err = errHuge
+	if err != nil {
+		return 0, err
 	}
-	return size, err
+	if size > limit {
+		return 0, errHuge
+	}
+	c := all.beneath[h.Offset]
+	c.bytes += size
+	all.beneath[h.Offset] = c
+	all.work += c.bytes
+	return size, nil
 }
 
 // headSize is enough for two sizes of a difference.

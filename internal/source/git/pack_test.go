@@ -85,15 +85,23 @@ func TestAPackThatLiesIsRefusedBeforeItIsBelieved(t *testing.T) {
 	}
 	// 300,000 bytes out of five.
 	bomb := append([]byte{5, 0xe0, 0xa7, 0x12}, bytes.Repeat([]byte{0x90, 5}, 100)...)
-	same := element{kind: 6, stated: 4, back: size(blob("hello")), content: []byte{5, 5, 0x90, 5}}
-	deep := []element{blob("hello"), same}
+	same := element{kind: 6, stated: 4, back: size(blob("x")), content: []byte{1, 1, 0x90, 1}}
+	deep := []element{blob("x"), same}
 	for same.back = size(same); len(deep) < maxChain+2; {
 		deep = append(deep, same)
+	}
+	// Each object is as large as the first, and each is made of the one before.
+	large := blob(strings.Repeat("x", 10_000))
+	copied := element{kind: 6, stated: 7, back: size(large), content: []byte{0x90, 0x4e, 0x90, 0x4e, 0xb0, 0x10, 0x27}}
+	long := []element{large, copied}
+	for copied.back = size(copied); len(long) < 100; {
+		long = append(long, copied)
 	}
 	for name, c := range map[string]struct {
 		pack []byte
 		why  string
 	}{
+		"differences that take long":            {packed(uint32(len(long)), long...), "takes too long"},
 		"an object that is larger than it says": {packed(1, element{kind: 3, stated: 5, content: make([]byte, 1<<20)}), "larger than it says"},
 		"one that is smaller":                   {packed(1, element{kind: 3, stated: 50, content: make([]byte, 5)}), "smaller than it says"},
 		"one that says it is huge":              {packed(1, element{kind: 3, stated: 1 << 40, content: []byte("x")}), "MiB"},
