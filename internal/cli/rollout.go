@@ -54,7 +54,7 @@ func newRolloutStatus(c *console) *cobra.Command {
 }
 
 func (c *console) rolloutStatus(ctx context.Context, arg string, a aboutApp) error {
-	_, run, err := c.openRun(ctx, arg, a)
+	_, _, run, err := c.openRun(ctx, arg, a)
 	if err != nil {
 		return err
 	}
@@ -64,20 +64,20 @@ func (c *console) rolloutStatus(ctx context.Context, arg string, a aboutApp) err
 	return runPage(run, time.Now()).write(c.Out, c.view())
 }
 
-// openRun finds the run that an application names.
-func (c *console) openRun(ctx context.Context, arg string, a aboutApp) (*hub, *v1alpha1.RolloutRun, error) {
+// openRun finds an application and the run that it names.
+func (c *console) openRun(ctx context.Context, arg string, a aboutApp) (*hub, *v1alpha1.Application, *v1alpha1.RolloutRun, error) {
 	h, app, err := c.open(ctx, arg, a)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if app.Status.Rollout == "" {
 		if app.Spec.Rollout == nil {
-			return nil, nil, wrong("application %s has no rollout: its changes reach all clusters at once; waves are set by spec.rollout", app.Name)
+			return nil, nil, nil, wrong("application %s has no rollout: its changes reach all clusters at once; waves are set by spec.rollout", app.Name)
 		}
-		return nil, nil, wrong("application %s has had no rollout yet: the next change begins one", app.Name)
+		return nil, nil, nil, wrong("application %s has had no rollout yet: the next change begins one", app.Name)
 	}
 	run, err := fetch[v1alpha1.RolloutRun](ctx, h, rolloutKind, app.Namespace, app.Status.Rollout)
-	return h, run, err
+	return h, app, run, err
 }
 
 func runPage(run *v1alpha1.RolloutRun, now time.Time) *page {
@@ -193,7 +193,7 @@ func (v steer) command(c *console) *cobra.Command {
 }
 
 func (c *console) steer(ctx context.Context, arg string, v steer) error {
-	h, run, err := c.openRun(ctx, arg, aboutApp{output: "text"})
+	h, app, run, err := c.openRun(ctx, arg, aboutApp{output: "text"})
 	if err != nil {
 		return err
 	}
@@ -207,5 +207,21 @@ func (c *console) steer(ctx context.Context, arg string, v steer) error {
 		return err
 	}
 	c.print("%s %s", rolloutKind.ref(run.Name), v.done)
+	if still := v.inTheWay(app, run); still != "" {
+		c.say("No further cluster begins yet: %s.", still)
+	}
 	return nil
+}
+
+// inTheWay is what else keeps a run from going on, and what to do about it.
+func (v steer) inTheWay(app *v1alpha1.Application, run *v1alpha1.RolloutRun) string {
+	switch {
+	case v.use != "resume" && v.use != "promote":
+		return ""
+	case app.Spec.Rollout != nil && app.Spec.Rollout.Paused:
+		return "spec.rollout.paused of application " + app.Name + " is true; set it to false there"
+	case v.use == "promote" && (run.Spec.Control.Paused || run.Status.Phase == v1alpha1.RolloutHalted):
+		return "it is paused or halted; `atoll rollout resume app/" + app.Name + "` has it go on"
+	}
+	return ""
 }
