@@ -25,8 +25,9 @@ import (
 	"atoll.dev/atoll/internal/source/git"
 )
 
-// sourceWorkers mostly wait for other people's servers.
-const sourceWorkers = 16
+// sourceWorkers mostly wait for other people's servers. They are many times what
+// one project may take: the servers of a few that do not answer keep nobody else.
+const sourceWorkers = 64
 
 // followSources prepares what looks at the repositories of applications.
 func (h *hub) followSources() error {
