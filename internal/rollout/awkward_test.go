@@ -20,9 +20,12 @@ func TestAHubThatWasAwayBlamesNobodyForItsOwnSilence(t *testing.T) {
 			t.Fatalf("%s: %+v", policy, out.Status)
 		}
 		s.run.Status = out.Status
-		if world.Now = world.Now.Add(out.Wake); out.Wake < rollout.DefaultDeadline {
-			t.Fatalf("%s: it is looked at again in %s", policy, out.Wake)
+		world.Now = world.Now.Add(out.Wake) // when all can have spoken
+		out = rollout.Step(s.run, world)
+		if out.Status.Phase != v1alpha1.RolloutProgressing || out.Wake != rollout.DefaultDeadline {
+			t.Fatalf("%s: %+v, again in %s", policy, out.Status, out.Wake)
 		}
+		s.run.Status, world.Now = out.Status, world.Now.Add(out.Wake)
 		if out = rollout.Step(s.run, world); len(out.Status.Failed) != 1 {
 			t.Errorf("%s: who stays silent to the new hub fails: %+v", policy, out.Status)
 		}
@@ -43,6 +46,27 @@ func TestAHubThatHasJustBegunWaitsForThoseWhoGoBack(t *testing.T) {
 	world.Now = world.Since
 	if out = rollout.Step(s.run, world); out.Status.Phase != v1alpha1.RolloutRolledBack {
 		t.Errorf("who is not heard is not waited for: %+v", out.Status)
+	}
+}
+
+func TestAHubThatHasJustBegunDoesNotPassOverWhoWasAwayOnce(t *testing.T) {
+	clusters := fleet(2)
+	clusters[1].Connected = false
+	s := newScene(t, v1alpha1.Rollout{Waves: []v1alpha1.Wave{{Count: number(1)}, {Share: "100%"}}}, clusters)
+	s.step()
+	s.pass("c01")
+	s.set(rollout.Member{Connected: true}, "c02")
+	s.step()
+	s.note("c02 was away when it began; it came back, and the hub starts again")
+	s.set(rollout.Member{}, "c02")
+	world := rollout.World{Now: s.now, Since: s.now.Add(15 * time.Second), Members: s.members}
+	out := rollout.Step(s.run, world)
+	if out.Status.Phase != v1alpha1.RolloutProgressing || out.Wake != 15*time.Second {
+		t.Fatalf("%+v, again in %s", out.Status, out.Wake)
+	}
+	world.Now = world.Since
+	if out = rollout.Step(s.run, world); out.Status.Phase != v1alpha1.RolloutComplete {
+		t.Errorf("who is away still is not waited for: %+v", out.Status)
 	}
 }
 

@@ -37,6 +37,9 @@ func Step(run *v1alpha1.RolloutRun, w World) Outcome {
 	s.status.Started = min(max(s.status.Started, 0), int32(len(s.all)))
 	if !s.status.Phase.Final() {
 		s.decide()
+		if early := s.early(); early > 0 && !s.status.Phase.Final() {
+			s.wakeIn(early)
+		}
 	}
 	return Outcome{Status: s.status, Wake: s.wake}
 }
@@ -258,9 +261,8 @@ func (s *step) turnBack(why string) {
 // cluster says is of its version before now; health of that is its own matter.
 func (s *step) goBack() {
 	var waiting []string
-	early := s.world.Since.Sub(s.world.Now)
 	for _, name := range s.begun() {
-		if m := s.member(name); (m.Connected || early > 0) && !m.Gone && !m.Passed && !m.Failing {
+		if m := s.member(name); (m.Connected || s.early() > 0) && !m.Gone && !m.Passed && !m.Failing {
 			waiting = append(waiting, name)
 		}
 	}
@@ -273,9 +275,6 @@ func (s *step) goBack() {
 		return
 	}
 	s.wakeIn(s.plan.ProgressDeadline.Duration - s.idle())
-	if early > 0 {
-		s.wakeIn(early)
-	}
 }
 
 func (s *step) finish(phase v1alpha1.RolloutPhase, message string) {

@@ -65,12 +65,15 @@ func (s *step) present() bool {
 }
 
 // excused is a cluster of which nothing is expected: it left, or it was away
-// when the run began and still is.
+// when the run began and still is, as far as this hub can tell.
 func (s *step) excused(name string) bool {
 	m := s.member(name)
 	_, absent := slices.BinarySearch(s.plan.Absent, name)
-	return m.Gone || absent && !m.Connected
+	return m.Gone || absent && !m.Connected && s.early() <= 0
 }
+
+// early is how long until this hub can have heard everybody.
+func (s *step) early() time.Duration { return s.world.Since.Sub(s.world.Now) }
 
 // room is how many clusters of a wave of n may be under way at once.
 func (s *step) room(n int) int {
