@@ -202,10 +202,12 @@ func (w *writer) file(id plumbing.Hash, name string) error {
 	if err := errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	if bytes.Equal(head.head, lfs[:headSize]) {
-		w.skip(name, "is kept in Git LFS, which is not read; commit the file itself")
+	if !bytes.Equal(head.head, lfs[:headSize]) {
+		return nil
 	}
-	return nil
+	w.skip(name, "is kept in Git LFS, which is not read; commit the file itself")
+	// What stands for it must not be taken for it, by a base of another folder.
+	return w.root.Remove(name)
 }
 
 // link writes a copy of the file that a link within the repository leads to.

@@ -329,6 +329,9 @@ func TestWhatIsNoPlainFileIsRefusedWhereItMatters(t *testing.T) {
 	a, c := overWeb(t, s, "odd"), cache(t, git.DefaultLimits)
 	ok := fetched(t, c, a, v1alpha1.GitRef{}, "ok")
 	reads(t, ok, "ok/web.yaml", "ok")
+	if _, err := os.Stat(filepath.Join(ok.Dir, "lfs/big.yaml")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what stands for a file in Git LFS is there: %v", err)
+	}
 	reads(t, fetched(t, c, a, v1alpha1.GitRef{}, "links"), "links/also.yaml", "here")
 	for folder, why := range map[string]string{
 		"lfs": "Git LFS", "out": "out of the repository", "abs": "out of the repository", "across": "out of the folder", "chain": "not followed",
