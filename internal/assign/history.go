@@ -54,3 +54,36 @@ func Outdated(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs [
 	}
 	return outdated
 }
+
+// Stored is a content in the depot.
+type Stored struct {
+	Project string
+	Digest  desired.Digest
+}
+
+// Used are the contents that something refers to: sources, Revisions that are
+// not outdated, and rollouts, for a Revision is recorded only once no cluster is
+// refused, and may be deleted by hand.
+func Used(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs []v1alpha1.RolloutRun, outdated map[types.NamespacedName]bool) map[Stored]bool {
+	used := map[Stored]bool{}
+	for i := range apps {
+		if c := apps[i].Spec.Source.Content; c != nil {
+			used[Stored{apps[i].Namespace, desired.Digest(c.Digest)}] = true
+		}
+		if f := apps[i].Status.Source; f != nil {
+			used[Stored{apps[i].Namespace, desired.Digest(f.Digest)}] = true
+		}
+	}
+	for i := range revisions {
+		r := &revisions[i]
+		if !outdated[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}] {
+			used[Stored{r.Namespace, desired.Digest(r.Spec.Digest)}] = true
+		}
+	}
+	for i := range runs {
+		for _, v := range rollout.Versions(&runs[i].Spec.Plan) {
+			used[Stored{runs[i].Namespace, desired.Digest(v.Digest)}] = true
+		}
+	}
+	return used
+}

@@ -48,3 +48,26 @@ func TestTheDeliveredRevisionAndTheNewestOnesAreKept(t *testing.T) {
 		}
 	}
 }
+
+func TestContentThatARolloutNeedsIsUsedThoughNoRevisionNamesIt(t *testing.T) {
+	version := func(name string) v1alpha1.Version {
+		return v1alpha1.Version{Digest: string(desired.Sum([]byte(name)))}
+	}
+	stored := func(name string) assign.Stored {
+		return assign.Stored{Project: "demo", Digest: desired.Sum([]byte(name))}
+	}
+	stable := version("stable")
+	run := v1alpha1.RolloutRun{ObjectMeta: metav1.ObjectMeta{Namespace: "demo"}}
+	run.Spec.Plan = v1alpha1.RolloutPlan{Target: version("target"), Stable: &stable, Before: []v1alpha1.VersionGroup{{Version: version("before")}}}
+	var kept, outdated v1alpha1.Revision
+	kept.Namespace, kept.Name, kept.Spec.Digest = "demo", "kept", version("kept").Digest
+	outdated.Namespace, outdated.Name, outdated.Spec.Digest = "demo", "outdated", version("outdated").Digest
+
+	used := assign.Used(nil, []v1alpha1.Revision{kept, outdated}, []v1alpha1.RolloutRun{run},
+		map[types.NamespacedName]bool{{Namespace: "demo", Name: "outdated"}: true})
+	for name, want := range map[string]bool{"target": true, "stable": true, "before": true, "kept": true, "outdated": false} {
+		if used[stored(name)] != want {
+			t.Errorf("%s is in use: %v", name, !want)
+		}
+	}
+}

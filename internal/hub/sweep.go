@@ -54,31 +54,18 @@ func (h *hub) sweep(ctx context.Context, now time.Time) (int, error) {
 	if err := h.mgr.GetClient().List(ctx, &runs); err != nil {
 		return 0, fmt.Errorf("list rollouts: %w", err)
 	}
-	type stored struct {
-		project string
-		digest  desired.Digest
-	}
-	used := map[stored]bool{}
-	for i := range apps.Items {
-		if c := apps.Items[i].Spec.Source.Content; c != nil {
-			used[stored{apps.Items[i].Namespace, desired.Digest(c.Digest)}] = true
-		}
-		if f := apps.Items[i].Status.Source; f != nil {
-			used[stored{apps.Items[i].Namespace, desired.Digest(f.Digest)}] = true
-		}
-	}
 	outdated := assign.Outdated(apps.Items, revisions.Items, runs.Items)
 	for i := range revisions.Items {
 		r := &revisions.Items[i]
 		if !outdated[client.ObjectKeyFromObject(r)] {
-			used[stored{r.Namespace, desired.Digest(r.Spec.Digest)}] = true
 			continue
 		}
 		if err := h.live.Delete(ctx, r); client.IgnoreNotFound(err) != nil {
 			return 0, fmt.Errorf("drop revision %s/%s: %w", r.Namespace, r.Name, err)
 		}
 	}
+	used := assign.Used(apps.Items, revisions.Items, runs.Items, outdated)
 	return h.depot.Sweep(ctx, func(project string, digest desired.Digest) bool {
-		return used[stored{project, digest}]
+		return used[assign.Stored{Project: project, Digest: digest}]
 	}, now)
 }
