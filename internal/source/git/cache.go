@@ -132,7 +132,7 @@ func (c *Cache) Fetch(ctx context.Context, a Access, chosen source.Chosen, folde
 // tree is the checkout of a commit. What a shallow history lacks is found out
 // by missing it; then the whole is fetched once more.
 func (c *Cache) tree(ctx context.Context, a Access, r *repository, id string) (*tree, error) {
-	if t := r.trees[id]; t != nil {
+	if t := r.trees[id]; t != nil && t.there() {
 		t.used = c.now()
 		return t, nil
 	}

@@ -29,6 +29,12 @@ type gap struct {
 	to string
 }
 
+// there tells whether nobody has cleared the checkout away.
+func (t *tree) there() bool {
+	_, err := os.Lstat(t.dir)
+	return err == nil
+}
+
 // offers says why a folder cannot be had from a checkout.
 func (t *tree) offers(folder string) error {
 	for _, g := range t.gaps {

@@ -425,6 +425,28 @@ func TestTheCacheForgetsWhatIsUsedLeastAndKeepsWhatIsRead(t *testing.T) {
 	}
 }
 
+func TestWhatSomebodyClearedAwayIsFetchedAgain(t *testing.T) {
+	s := serve(t)
+	commit(t, create(t, s, "shop"), "first", map[string]string{"deploy/a": "1"})
+	dir := filepath.Join(t.TempDir(), "git")
+	c, err := git.Open(dir, loopback, git.DefaultLimits, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		reads(t, fetched(t, c, overWeb(t, s, "shop"), v1alpha1.GitRef{}, "deploy"), "deploy/a", "1")
+		kept, err := os.ReadDir(dir)
+		if err != nil || len(kept) == 0 {
+			t.Fatal(kept, err)
+		}
+		for _, e := range kept {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestWhatCouldNotBeCheckedOutCountsOnTheDisk(t *testing.T) {
 	s := serve(t)
 	limits := git.DefaultLimits
