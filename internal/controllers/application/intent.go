@@ -147,7 +147,8 @@ type course struct {
 	plan     assign.Plan
 	admitted depot.Content
 	// run is the rollout by which it travels, wake when to look at it again; early
-	// tells that the run is the one before, for this hub is too new to begin one.
+	// tells that the run is the one before, or none, for this hub is too new to
+	// begin one.
 	run   *v1alpha1.RolloutRun
 	wake  time.Duration
 	early bool
@@ -189,8 +190,11 @@ func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, e
 	if err := r.travel(ctx, app, &state, &c); err != nil {
 		return c, err
 	}
-	if c.run != nil {
+	switch {
+	case c.run != nil:
 		state.Version = rollout.NewCourse(c.run).Version
+	case c.early:
+		state.Version = func(string) *v1alpha1.Version { return nil }
 	}
 	if next := rollout.PinsOf(app, r.Now()).Next; next > 0 && (c.wake == 0 || next < c.wake) {
 		c.wake = next
@@ -358,7 +362,7 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course
 		return nil
 	}
 	next := statusOf(app)
-	if admitted.Digest != "" && plan.Accepted.True {
+	if admitted.Digest != "" && plan.Accepted.True && !c.early {
 		if err := r.recordRevision(ctx, app, admitted); err != nil {
 			return err
 		}
@@ -371,7 +375,11 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course
 	next.set(app, v1alpha1.ConditionPlaced, plan.Placed)
 	if c.run != nil {
 		next.Rollout = c.run.Name
+	}
+	if c.run != nil || c.early {
 		next.set(app, v1alpha1.ConditionRolledOut, c.told())
+	} else {
+		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionRolledOut) // of a change that was undone in time
 	}
 	if next.equal(statusOf(app)) {
 		return nil

@@ -83,7 +83,7 @@ func (r *Intent) depart(ctx context.Context, app *v1alpha1.Application, s *assig
 	}
 	// Who is away when a run begins is not waited for, and a hub that has just
 	// begun to lead cannot tell yet who is.
-	if wait := r.Began.Add(FirstWord).Sub(r.Now()); away && wait > 0 && last != nil {
+	if wait := r.Began.Add(FirstWord).Sub(r.Now()); away && wait > 0 && (last != nil || len(request.Ran) > 0) {
 		c.early, c.wake = true, wait
 		return nil
 	}

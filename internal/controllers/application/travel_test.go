@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/report"
@@ -87,5 +88,30 @@ func TestRunsOfAFormerApplicationOfTheNameAreNotTakenForItsOwn(t *testing.T) {
 	}
 	if run := r.known(name, "newest"); run != nil {
 		t.Errorf("an application without a run has %+v", run)
+	}
+}
+
+func TestAHubThatHasJustBegunBeginsNoRunWhileAClusterIsAway(t *testing.T) {
+	app := application(2, time.Now())
+	app.Spec.Rollout, app.Status.Clusters = &v1alpha1.Rollout{}, []string{"eu"}
+	run, before, target := aRun(app)
+	run.Spec.Plan.Target, run.Status.Phase = before, v1alpha1.RolloutComplete
+	project, cluster := &v1alpha1.Project{}, v1alpha1.Cluster{}
+	project.Name, cluster.Name = "demo", "eu"
+	state := assign.State{App: app, Project: project, Clusters: []v1alpha1.Cluster{cluster}, Content: desired.Digest(target.Digest)}
+	for name, last := range map[string]*v1alpha1.RolloutRun{"after another run": run, "the first run": nil} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			r := &Intent{Book: desired.NewBook(func(string) {}), Fleet: observed.New(func(observed.Change) {}), Heartbeat: time.Minute, Now: func() time.Time { return now }, Began: now.Add(-time.Second)}
+			e := desired.Build(rollout.With(app, before), project, &cluster, desired.Digest(before.Digest))
+			r.Book.Set(e.Key, map[string]desired.Entry{"eu": e})
+			c := course{run: last}
+			if err := r.depart(t.Context(), app, &state, &c, map[string]bool{"eu": true}); err != nil {
+				t.Fatal(err)
+			}
+			if !c.early || c.run != last || c.wake != FirstWord-time.Second || c.told().True {
+				t.Errorf("%+v", c)
+			}
+		})
 	}
 }
