@@ -160,7 +160,7 @@ waits for clusters that are away. One that fails still halts the rollout.`,
 			if run.Status.Phase == v1alpha1.RolloutWaiting {
 				next = run.Status.Wave + 1
 			}
-			return unfinished(run, map[string]any{"promoted": next})
+			return unfinished(run, map[string]any{"promoted": max(next, run.Spec.Control.Promoted)})
 		},
 	},
 	{

@@ -35,3 +35,16 @@ func TestWhoSteersARolloutIsToldWhatElseHoldsIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAPromoteTakesBackNoEarlierWord(t *testing.T) {
+	for _, v := range steering {
+		if v.use != "promote" {
+			continue
+		}
+		run := &v1alpha1.RolloutRun{}
+		run.Spec.Control.Promoted = 3
+		if control, why := v.says(run); control["promoted"] != int32(3) {
+			t.Errorf("it writes %v %s", control, why)
+		}
+	}
+}
