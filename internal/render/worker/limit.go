@@ -42,6 +42,32 @@ func soft(resource int, value uint64) error {
 	return nil
 }
 
+// lower is by how much a worker yields to the hub: it gets about a quarter of a
+// processor that both want, within which a render at its limit is done in time.
+const lower = 5
+
+// yield has the hub's own work go first. Priorities are of threads, and are
+// inherited: it is done once a pass finds no more of them than the one before.
+func yield() {
+	own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
+	if err != nil {
+		return
+	}
+	const even = 20 // the kernel counts from here, and down
+	for before := 0; ; {
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil || len(threads) == before {
+			return
+		}
+		before = len(threads)
+		for _, t := range threads {
+			if id, err := strconv.Atoi(t.Name()); err == nil {
+				_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, min(even-own+lower, 19)) // at worst as before
+			}
+		}
+	}
+}
+
 // writable is the memory that counts against RLIMIT_DATA, in bytes.
 func writable() (uint64, error) {
 	f, err := os.Open("/proc/self/status")

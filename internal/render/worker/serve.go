@@ -63,6 +63,7 @@ func Serve(in io.Reader, out io.Writer) int {
 // confine takes from the process what no render needs: the network, programs,
 // the zone and the log, which could tell values.
 func confine() {
+	yield()
 	os.Clearenv()
 	time.Local = time.UTC
 	http.DefaultTransport = &http.Transport{DialContext: func(_ context.Context, _, address string) (net.Conn, error) {

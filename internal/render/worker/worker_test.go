@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +173,24 @@ func TestManyCallersShareFewWorkers(t *testing.T) {
 	p.Close()
 	if _, err := p.Render(t.Context(), dir, in); err == nil || p.Idle() != 0 {
 		t.Errorf("a closed pool rendered, or kept %d workers", p.Idle())
+	}
+}
+
+func TestAWorkerYieldsToTheHub(t *testing.T) {
+	p := pool(t, Options{})
+	if _, err := p.Render(t.Context(), chart(t, good), in); err != nil {
+		t.Fatal(err)
+	}
+	own, err := syscall.Getpriority(syscall.PRIO_PROCESS, os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	workers, err := syscall.Getpriority(syscall.PRIO_PROCESS, p.waiting[0].cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if workers != max(own-lower, 1) {
+		t.Errorf("its priority is %d, and the hub's %d", workers, own)
 	}
 }
 
