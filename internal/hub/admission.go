@@ -9,6 +9,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -44,7 +45,7 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	case w.Subresource != "":
 		return nil
 	case w.Operation == admission.Delete:
-		return unguarded(w)
+		return errors.Join(unguarded(w), a.steers(ctx, w))
 	}
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err
@@ -82,6 +83,37 @@ func unguarded(w apiserver.Write) error {
 		return nil
 	}
 	return apierrors.NewTooManyRequests("the hub is about to take note of onDelete: Delete; delete it again in a second", 1)
+}
+
+// steers refuses the deletion of the rollout that its application travels by:
+// it alone records which clusters were told what, and without it some would be
+// told of an older version.
+func (a *admit) steers(ctx context.Context, w apiserver.Write) error {
+	run := &v1alpha1.RolloutRun{}
+	if w.Kind.Kind != "RolloutRun" || w.Old == nil || runtime.DefaultUnstructuredConverter.FromUnstructured(w.Old.Object, run) != nil {
+		return nil
+	}
+	client, err := a.client()
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	app := &v1alpha1.Application{}
+	data, err := client.Discovery().RESTClient().Get().
+		AbsPath("/apis", v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version, "namespaces", run.Namespace, "applications", run.Spec.Plan.Application).DoRaw(ctx)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err == nil:
+		err = json.Unmarshal(data, app)
+	}
+	if err != nil {
+		return apierrors.NewInternalError(fmt.Errorf("read the application of rollout %s: %w", run.Name, err))
+	}
+	if app.Status.Rollout != run.Name || app.DeletionTimestamp != nil || !metav1.IsControlledBy(run, app) {
+		return nil
+	}
+	return apierrors.NewForbidden(w.Resource.GroupResource(), run.Name,
+		fmt.Errorf("it records which clusters of application %s were told what; take back what it brings with: atoll rollout abort app/%s", app.Name, app.Name))
 }
 
 // warn tells who writes a project what it takes from others, and they from it.

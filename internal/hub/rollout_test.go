@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -167,6 +168,9 @@ func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
 	s.must(err)
 	s.must(attended(o.Failing, "waves/shop", v1alpha1.RolloutRolledBack))
 
+	if err := s.client.Delete(t.Context(), run.DeepCopy()); !apierrors.IsForbidden(err) {
+		t.Errorf("the record of who was told what is deleted: %v", err)
+	}
 	// What a rollout did is not to be written over.
 	patch = client.MergeFrom(run.DeepCopy())
 	run.Spec.Plan.Target.Digest = string(desired.Sum(nil))
