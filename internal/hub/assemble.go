@@ -250,6 +250,33 @@ func (h *hub) begin(ctx context.Context) error {
 	return h.intent.Begin(ctx)
 }
 
+// bookPatience is how long the Book may take before somebody should know.
+const bookPatience = 5 * time.Second
+
+// completeBook has applications looked at again that the Book still lacks: as
+// long as it is not whole no cluster is told anything, so one must not be
+// forgotten, and who looks at the log should see for which the fleet waits.
+func (h *hub) completeBook(ctx context.Context) error {
+	tick := time.NewTicker(bookPatience)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.book.Complete():
+			return nil
+		case <-tick.C:
+		}
+		waiting := h.intent.Waiting()
+		for _, name := range waiting {
+			h.intentPulse.add(name)
+		}
+		if len(waiting) > 0 {
+			h.Log.Warn("no cluster is told anything before these applications are worked out", "count", len(waiting), "first", waiting[0].String())
+		}
+	}
+}
+
 // wish has a cluster's agent told which image it should run.
 func (h *hub) wish(name string, agent *v1alpha1.AgentWish) {
 	if agent == nil {

@@ -302,6 +302,7 @@ func (s *start) serve(ctx context.Context) error {
 	run("status pulse", func(ctx context.Context) error { h.statusPulse.run(ctx); return nil })
 	run("cluster pulse", func(ctx context.Context) error { h.clusterPulse.run(ctx); return nil })
 	run("sweep", h.keepSwept)
+	run("book", h.completeBook)
 	run("rollout pulse", func(ctx context.Context) error { h.rolloutPulse.run(ctx); return nil })
 	run("intent pulse", func(ctx context.Context) error { h.intentPulse.run(ctx); return nil })
 	if err := h.begin(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -107,6 +108,15 @@ func (r *Intent) entered(name types.NamespacedName) {
 	if len(r.waiting) == 0 {
 		r.Book.MarkComplete()
 	}
+}
+
+// Waiting are the applications that the Book still lacks, sorted.
+func (r *Intent) Waiting() []types.NamespacedName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(r.waiting), func(a, b types.NamespacedName) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // Reconcile computes and enters one application.
