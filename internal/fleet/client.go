@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,22 +97,14 @@ func application(project, app, what, cluster string) string {
 }
 
 func call[T any](ctx context.Context, c *Client, method, path string, body any) (*T, error) {
-	var payload io.Reader
+	var data []byte
 	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}
-		payload = bytes.NewReader(data)
 	}
-	target := c.base.JoinPath(Path).String() + path
-	req, err := http.NewRequestWithContext(ctx, method, target, payload)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	resp, err := c.http.Do(req)
+	resp, err := c.ask(ctx, method, c.base.JoinPath(Path).String()+path, data)
 	if err != nil {
 		return nil, fmt.Errorf("ask the hub: %w", err)
 	}
@@ -123,6 +117,40 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 		return nil, fmt.Errorf("read the hub's answer: %w", err)
 	}
 	return out, nil
+}
+
+// patience is for how long a hub may say that it is about to answer: one that
+// has just begun to lead does for a second or two.
+const patience = 10 * time.Second
+
+// ask asks again while the hub wishes for it (RFC 9110, Retry-After in seconds).
+// Every call may be made twice: uploads go by digest, and a second ticket takes
+// the place of the first.
+func (c *Client) ask(ctx context.Context, method, target string, body []byte) (*http.Response, error) {
+	until := time.Now().Add(patience)
+	for {
+		req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json")
+		resp, err := c.http.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+		pause := time.Duration(seconds) * time.Second
+		if err != nil || pause < 0 || resp.StatusCode != http.StatusServiceUnavailable || time.Now().Add(pause).After(until) {
+			return resp, nil
+		}
+		resp.Body.Close()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(max(pause, time.Second)):
+		}
+	}
 }
 
 // refusal keeps the hub's own Status, so that apierrors.IsForbidden and its
