@@ -1,8 +1,6 @@
 package explain
 
 import (
-	"fmt"
-
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/rollout"
 )
@@ -10,9 +8,8 @@ import (
 // rollout judges how the change travels. What was taken back or halted is
 // broken, however well the clusters run what they ran before.
 func (f Facts) rollout() Link {
-	s := f.Run.Status
-	l := Link{Stage: Rollout, Why: fmt.Sprintf("%s is %s: %s", f.Run.Name, word(s.Phase), s.Message)}
-	switch s.Phase {
+	l := Link{Stage: Rollout, Why: rollout.Describe(f.Run)}
+	switch f.Run.Status.Phase {
 	case v1alpha1.RolloutComplete:
 		l.Outcome = OK
 	case v1alpha1.RolloutHalted:
@@ -36,15 +33,6 @@ func (f Facts) rollout() Link {
 
 func (f Facts) steer(verb string) string {
 	return "atoll rollout " + verb + " " + f.ref() + f.project()
-}
-
-func word(phase v1alpha1.RolloutPhase) string {
-	words := map[v1alpha1.RolloutPhase]string{
-		"": "about to begin", v1alpha1.RolloutProgressing: "under way", v1alpha1.RolloutWaiting: "waiting",
-		v1alpha1.RolloutPaused: "paused", v1alpha1.RolloutHalted: "halted", v1alpha1.RolloutRollingBack: "being taken back",
-		v1alpha1.RolloutComplete: "complete", v1alpha1.RolloutRolledBack: "rolled back", v1alpha1.RolloutSuperseded: "superseded",
-	}
-	return words[phase]
 }
 
 // waiting tells that a cluster's turn is yet to come.

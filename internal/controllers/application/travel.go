@@ -193,18 +193,17 @@ func (c course) told() assign.Condition {
 	if c.early {
 		return assign.Condition{Reason: string(v1alpha1.RolloutProgressing), Message: "a rollout begins when the clusters have had time to connect to the hub, which has just started"}
 	}
-	why := fmt.Sprintf("rollout %s is %s", run.Name, strings.ToLower(string(run.Status.Phase)))
-	switch run.Status.Phase {
+	phase := run.Status.Phase
+	switch phase {
 	case v1alpha1.RolloutComplete:
-		return assign.Condition{True: true, Reason: string(v1alpha1.RolloutComplete), Message: why}
-	case "", v1alpha1.RolloutProgressing, v1alpha1.RolloutRollingBack:
+		return assign.Condition{True: true, Reason: string(phase), Message: fmt.Sprintf("rollout %s is complete", run.Name)}
+	case v1alpha1.RolloutRollingBack:
+		return assign.Condition{Reason: string(phase), Message: fmt.Sprintf("rollout %s is taken back", run.Name)}
+	case "", v1alpha1.RolloutProgressing:
 		// How far it is changes with every cluster, and stands in the run.
-		if run.Status.Phase == v1alpha1.RolloutRollingBack {
-			return assign.Condition{Reason: string(v1alpha1.RolloutRollingBack), Message: fmt.Sprintf("rollout %s is taken back", run.Name)}
-		}
 		return assign.Condition{Reason: string(v1alpha1.RolloutProgressing), Message: fmt.Sprintf("rollout %s is under way", run.Name)}
 	}
-	return assign.Condition{Reason: string(run.Status.Phase), Message: why + ": " + run.Status.Message}
+	return assign.Condition{Reason: string(phase), Message: "rollout " + rollout.Describe(run)}
 }
 
 // Travelling tells whether what an application's clusters say moves a rollout.
