@@ -5,10 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/policy"
 )
 
 // victim is an object that a sync would delete, of exactly that UID.
@@ -184,11 +183,4 @@ func digestOf(victims []victim) string {
 	return desired.Sum([]byte(b.String())).Short()
 }
 
-var confirmed = map[schema.GroupKind]bool{
-	namespaceKind:                   true,
-	crdKind:                         true,
-	{Kind: "PersistentVolume"}:      true,
-	{Kind: "PersistentVolumeClaim"}: true,
-}
-
-func needsConfirmation(id ID) bool { return confirmed[id.GroupKind()] }
+func needsConfirmation(id ID) bool { return policy.NeedsConfirmation(id.GroupKind()) }
