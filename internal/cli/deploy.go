@@ -23,6 +23,7 @@ import (
 
 type deployOptions struct {
 	files         []string
+	image         imageOptions
 	to            string
 	clusters      []string
 	where         string
@@ -35,29 +36,39 @@ type deployOptions struct {
 	drift         string
 	variables     []string
 	createProject bool
-	force         bool
-	wait          bool
-	timeout       time.Duration
+	// dryRun has the hub check everything and change nothing.
+	dryRun  bool
+	force   bool
+	wait    bool
+	timeout time.Duration
 }
 
 func newDeploy(c *console) *cobra.Command {
 	o := deployOptions{}
 	cmd := &cobra.Command{
 		Use:   "deploy NAME -f PATH --to SELECTOR",
-		Short: "Deliver manifests to the clusters that a rule chooses",
+		Short: "Deliver manifests, or an image alone, to the clusters that a rule chooses",
 		Long: `Upload manifests and make them an application: what it is (-f) and where it goes
 (--to, --cluster, --where, --placement). Values of Secrets are split out and
 sealed; they are never part of the stored content.
 
+With --image there are no manifests: a Deployment is made of it, a Service with
+--port, and an Ingress with --host (with --gateway an HTTPRoute, which joins that
+Gateway). --export prints them and asks no hub.
+
 A second deploy changes what its flags say and keeps the rest, so that
-"atoll deploy shop -f deploy/" delivers new manifests to the same clusters.`,
+"atoll deploy shop -f deploy/" delivers new manifests to the same clusters, and
+"atoll deploy web --image web:2" changes nothing but the image.`,
 		Example: `  atoll deploy shop -f deploy/ --project demo --to 'stage=production' --wait
   atoll deploy shop -f deploy/ -p demo --create-project --to 'stage=production' --count 2
   atoll deploy web -f web.yaml -p demo --cluster us-east-1 --cluster us-west-2
   atoll deploy web -f web.yaml -p demo --where 'cluster.facts.nodes > 2'
-  kustomize build . | atoll deploy web -f - -p demo`,
+  kustomize build . | atoll deploy web -f - -p demo
+  atoll deploy web --image ghcr.io/team/web:2.1 --port 8080 -p demo --to 'stage=production'
+  atoll deploy web --image ghcr.io/team/web:2.1 --port 8080 --export > web.yaml`,
 		Args: takes(1, "the application's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.image.given = cmd.Flags().Changed
 			return c.deploy(cmd, o, args[0])
 		},
 	}
@@ -68,6 +79,7 @@ A second deploy changes what its flags say and keeps the rest, so that
 func (o *deployOptions) addFlags(c *console, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVarP(&o.files, "filename", "f", nil, "manifests: file, folder or - for standard input; repeatable")
+	o.image.addFlags(f)
 	f.StringVar(&o.to, "to", "", "label selector of clusters, such as 'stage=production,region!=eu-1'")
 	f.StringSliceVar(&o.clusters, "cluster", nil, "name of a cluster; repeatable")
 	f.StringVar(&o.where, "where", "", "CEL expression over `cluster` that must hold")
@@ -93,8 +105,12 @@ func (o *deployOptions) addFlags(c *console, cmd *cobra.Command) {
 func (o *deployOptions) check() error {
 	rule := o.to != "" || len(o.clusters) > 0 || o.where != "" || o.count != 0
 	switch {
-	case len(o.files) == 0:
-		return wrong("atoll deploy needs -f PATH: a file, a folder or - for standard input")
+	case len(o.files) == 0 && o.image.ref == "":
+		return wrong("atoll deploy needs -f PATH (a file, a folder or - for standard input) or --image REF")
+	case len(o.files) > 0 && o.image.ref != "":
+		return wrong("give manifests with -f or an --image, not both")
+	case o.image.ref == "" && o.image.any() != "":
+		return wrong("--%s says how an image alone runs: give --image REF", o.image.any())
 	case o.placement != "" && rule:
 		return wrong("--placement names a rule; give it alone, or give the rule itself")
 	case o.count < 0:
@@ -127,7 +143,10 @@ func (c *console) deploy(cmd *cobra.Command, o deployOptions, arg string) error 
 	if err := o.check(); err != nil {
 		return err
 	}
-	files, err := readFiles(c.In, o.files)
+	if o.image.export {
+		return c.exportImage(name, o.image)
+	}
+	source, err := c.sourceOf(o, name)
 	if err != nil {
 		return err
 	}
@@ -142,17 +161,13 @@ func (c *console) deploy(cmd *cobra.Command, o deployOptions, arg string) error 
 	if err := h.checkTargets(ctx, o); err != nil {
 		return err
 	}
-	receipt, err := c.upload(ctx, h, files, origin(o.files))
-	if err != nil {
-		return err
-	}
-	app, err := h.release(ctx, name, receipt, o)
+	app, err := h.release(ctx, name, o, source)
 	if err != nil {
 		return err
 	}
 	c.print("%s deployed", applicationKind.ref(name))
 	if app.Spec.Placement == nil {
-		c.say("It has no placement yet: choose clusters with `atoll deploy %s -f %s --to SELECTOR`.", name, strings.Join(o.files, " -f "))
+		c.say("It has no placement yet: choose clusters with `atoll deploy %s %s --to SELECTOR`.", name, o.again())
 		return nil
 	}
 	if !o.wait {
@@ -160,6 +175,37 @@ func (c *console) deploy(cmd *cobra.Command, o deployOptions, arg string) error 
 		return nil
 	}
 	return c.await(ctx, h, []target{{applicationKind, app.Namespace, name}}, []string{"synced", "healthy"}, o.timeout)
+}
+
+// sourcing makes an application's source; before is what the application is
+// now, or nil.
+type sourcing func(ctx context.Context, h *hub, before *unstructured.Unstructured) (map[string]any, error)
+
+// sourceOf reads what is given before a hub is asked for anything.
+func (c *console) sourceOf(o deployOptions, name string) (sourcing, error) {
+	if o.image.ref != "" {
+		return o.imageSource(name)
+	}
+	files, err := readFiles(c.In, o.files)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, h *hub, _ *unstructured.Unstructured) (map[string]any, error) {
+		from := origin(o.files)
+		receipt, err := c.upload(ctx, h, files, from)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"content": map[string]any{"digest": receipt.Digest, "origin": from}}, nil
+	}, nil
+}
+
+// again are the flags that named the source.
+func (o *deployOptions) again() string {
+	if o.image.ref != "" {
+		return "--image " + o.image.ref
+	}
+	return "-f " + strings.Join(o.files, " -f ")
 }
 
 // origin tells people later where the content came from.
@@ -267,22 +313,28 @@ func (c *console) upload(ctx context.Context, h *hub, files []fleet.File, from s
 	return receipt, nil
 }
 
-// release points the application at the content.
-func (h *hub) release(ctx context.Context, name string, receipt *fleet.Receipt, o deployOptions) (*v1alpha1.Application, error) {
+// release points the application at its source.
+func (h *hub) release(ctx context.Context, name string, o deployOptions, source sourcing) (*v1alpha1.Application, error) {
 	object := newObject(applicationKind, h.project, name, map[string]any{})
 	before, err := h.of(applicationKind, h.project).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case err == nil && !o.force && follows(before) != "":
-		return nil, wrong("app/%s follows %s: commit there, or take it from there with --force", name, follows(before))
+		return nil, wrong("app/%s follows %s: commit there, or take it from there with --force-conflicts", name, follows(before))
 	case err == nil:
 		if object, err = owned(before, fieldManager); err != nil {
 			return nil, err
 		}
-	case !apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err):
+		before = nil
+	default:
 		return nil, err
 	}
-	o.overlay(object.Object["spec"].(map[string]any), receipt.Digest, origin(o.files))
-	a := applier{hub: h, options: applyOptions{force: o.force}, projects: map[string]bool{h.project: o.createProject}}
+	from, err := source(ctx, h, before)
+	if err != nil {
+		return nil, err
+	}
+	o.overlay(object.Object["spec"].(map[string]any), from)
+	a := applier{hub: h, options: applyOptions{force: o.force, dryRun: o.dryRun}, projects: map[string]bool{h.project: o.createProject}}
 	after, err := a.send(ctx, manifest{kind: applicationKind, object: object}, h.project)
 	if err != nil {
 		return nil, fmt.Errorf("deploy %s: %w", name, err)
@@ -297,8 +349,8 @@ func follows(app *unstructured.Unstructured) string {
 }
 
 // overlay writes what the flags say over what the application had.
-func (o *deployOptions) overlay(spec map[string]any, digest, from string) {
-	spec["source"] = map[string]any{"content": map[string]any{"digest": digest, "origin": from}}
+func (o *deployOptions) overlay(spec, source map[string]any) {
+	spec["source"] = source
 	set := func(key, value string) {
 		if value != "" {
 			spec[key] = value

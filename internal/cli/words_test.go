@@ -82,9 +82,10 @@ func TestDeployingAgainKeepsWhatItDoesNotSpeakOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := deployOptions{count: 2}
-	o.overlay(kept.Object["spec"].(map[string]any), "new", "here")
+	source := map[string]any{"content": map[string]any{"digest": "new", "origin": "here"}}
+	o.overlay(kept.Object["spec"].(map[string]any), source)
 	want := map[string]any{
-		"source":    map[string]any{"content": map[string]any{"digest": "new", "origin": "here"}},
+		"source":    source,
 		"placement": map[string]any{"count": int64(2)},
 	}
 	if d := cmp.Diff(want, kept.Object["spec"]); d != "" {
@@ -94,7 +95,7 @@ func TestDeployingAgainKeepsWhatItDoesNotSpeakOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	(&deployOptions{}).overlay(again.Object["spec"].(map[string]any), "new", "here")
+	(&deployOptions{}).overlay(again.Object["spec"].(map[string]any), source)
 	if got, _, _ := unstructured.NestedString(again.Object, "spec", "placement", "clusters"); got != "stage=production" {
 		t.Errorf("the placement was lost: %v", again.Object)
 	}
