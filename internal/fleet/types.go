@@ -12,6 +12,7 @@
 //	GET  /namespaces/P/applications/A/diff[?cluster=C]        ApplicationDiff
 //	GET  /namespaces/P/applications/A/events                  ApplicationEvents
 //	POST /namespaces/P/contents                               Upload → Receipt
+//	POST /namespaces/P/plans                                  PlanRequest → PlanAnswer
 //	GET  /clusters/C/report                                   ClusterReport
 //	POST /clusters/C/join                                     JoinRequest → JoinTicket
 //	 *   /clusters/C/proxy/…                                  the member's own API, as the caller

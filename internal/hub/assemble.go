@@ -134,7 +134,7 @@ func (h *hub) address() string { return h.dialled(h.listener.Addr().String()) }
 func (h *hub) fleetAPI() http.Handler {
 	return fleetserver.New(fleetserver.Options{
 		Client: h.mgr.GetClient(), Live: h.live,
-		Book: h.book, Fleet: h.fleet, Gateway: h.gateway, Depot: h.depot, Tokens: h.registry,
+		Book: h.book, Fleet: h.fleet, Gateway: h.gateway, Depot: h.depot, Intent: h.intent, Tokens: h.registry,
 		Address: h.address,
 		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
 		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage(), Namespace: h.Namespace},

@@ -307,5 +307,8 @@ func (m *maker) rollout() {
 		return
 	}
 	p := m.Run.Spec.Plan
-	m.plan.Rollout = &Rollout{Waves: p.Waves, OnFailure: p.OnFailure, Absent: p.Absent, Phase: m.Run.Status.Phase}
+	m.plan.Rollout = &Rollout{Waves: p.Waves, OnFailure: p.OnFailure, Absent: p.Absent}
+	if m.Run.ResourceVersion != "" { // it is stored: it has begun
+		m.plan.Rollout.Phase = m.Run.Status.Phase
+	}
 }

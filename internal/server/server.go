@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
@@ -43,7 +44,9 @@ type Options struct {
 	Fleet   *observed.Fleet
 	Gateway *gateway.Gateway
 	Depot   *depot.Depot
-	Tokens  Tokens
+	// Intent is what decides for applications; plans rehearse with it.
+	Intent *application.Intent
+	Tokens Tokens
 	// Address is where agents dial, Roots the PEM they pin.
 	Address func() string
 	Roots   func() ([]byte, error)
@@ -57,6 +60,7 @@ func Resources() []metav1.APIResource {
 		{Name: "overview", SingularName: "overview", Kind: "Overview", Verbs: metav1.Verbs{"get"}},
 		{Name: "applications", SingularName: "application", Namespaced: true, Kind: "ApplicationClusters", Verbs: metav1.Verbs{"get"}},
 		{Name: "contents", SingularName: "content", Namespaced: true, Kind: "Receipt", Verbs: metav1.Verbs{"create"}},
+		{Name: "plans", SingularName: "plan", Namespaced: true, Kind: "PlanAnswer", Verbs: metav1.Verbs{"create"}},
 		{Name: "clusters", SingularName: "cluster", Kind: "ClusterReport", Verbs: metav1.Verbs{"get"}},
 		{Name: "clusters/join", SingularName: "", Kind: "JoinTicket", Verbs: metav1.Verbs{"create"}},
 		{Name: "clusters/proxy", SingularName: "", Kind: "ProxyOptions", Verbs: metav1.Verbs{"get", "create", "update", "patch", "delete"}},
@@ -83,6 +87,7 @@ func New(o Options) http.Handler {
 	route("GET /namespaces/{project}/applications/{app}/diff", s.diff)
 	route("GET /namespaces/{project}/applications/{app}/events", s.events)
 	route("POST /namespaces/{project}/contents", s.upload)
+	route("POST /namespaces/{project}/plans", newPlanner(s).plan)
 	route("GET /clusters/{cluster}/report", s.report)
 	route("POST /clusters/{cluster}/join", s.join)
 	mux.HandleFunc(fleet.Path+"/clusters/{cluster}/proxy/{path...}", s.proxy)
