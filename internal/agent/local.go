@@ -18,7 +18,8 @@ import (
 )
 
 // local answers what the hub asks the agent itself. It serves nothing that the
-// agent does not own: objects of its applications, how they differ, their events.
+// agent does not own: objects of its applications, how they differ, their events,
+// and to a hub that lost its store what it runs.
 func (a *agent) local() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(what string, f func(context.Context, desired.Key) (any, error)) {
@@ -39,6 +40,7 @@ func (a *agent) local() http.Handler {
 	handle("objects", a.objects)
 	handle("diff", a.diff)
 	handle("events", a.events)
+	a.recollecting(mux)
 	return mux
 }
 

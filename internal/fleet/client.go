@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"atoll.dev/atoll/internal/explain"
+	"atoll.dev/atoll/internal/recovery"
 )
 
 // Client calls the fleet API of a hub.
@@ -70,6 +71,16 @@ func (c *Client) Events(ctx context.Context, project, app string) (*ApplicationE
 // Report is everything the hub holds from one cluster.
 func (c *Client) Report(ctx context.Context, cluster string) (*ClusterReport, error) {
 	return call[ClusterReport](ctx, c, http.MethodGet, "/clusters/"+url.PathEscape(cluster)+"/report", nil)
+}
+
+// Memory is what the cluster's agent runs that a hub of another history asked for.
+func (c *Client) Memory(ctx context.Context, cluster string) (*recovery.Memory, error) {
+	return call[recovery.Memory](ctx, c, http.MethodGet, "/clusters/"+url.PathEscape(cluster)+"/memory", nil)
+}
+
+// Recollect stores a content that the cluster's agent still has.
+func (c *Client) Recollect(ctx context.Context, cluster string, r recovery.Request) (*Receipt, error) {
+	return call[Receipt](ctx, c, http.MethodPost, "/clusters/"+url.PathEscape(cluster)+"/memory", r)
 }
 
 // Reach asks the cluster's own API for its version, through the hub.

@@ -14,6 +14,8 @@
 //	POST /namespaces/P/contents                               Upload → Receipt
 //	POST /namespaces/P/plans                                  PlanRequest → PlanAnswer
 //	GET  /clusters/C/report                                   ClusterReport
+//	GET  /clusters/C/memory                                   recovery.Memory
+//	POST /clusters/C/memory                                   recovery.Request → Receipt
 //	POST /clusters/C/join                                     JoinRequest → JoinTicket
 //	 *   /clusters/C/proxy/…                                  the member's own API, as the caller
 package fleet

@@ -21,8 +21,9 @@ shows the certificate that it had from these keys, though it may have expired.
 They are Unconfirmed: none is served, and each goes on with what it has. Which of
 them had been removed nobody knows any more, so remove those again, and then
 confirm the others: atoll accept NAME, or atoll accept --all. What they run is
-then shown, and held (HubOlderThanAgent), until it is deployed again and they are
-let follow: atoll accept NAME --incarnation.
+then shown, and held (HubOlderThanAgent), until it is asked for again, by atoll
+recover --write or by deploying it, and they are let follow: atoll accept NAME
+--incarnation.
 
 When all clusters are there, start the hub without rebuild: it takes up no more.`
 	cmd.Example = `  atoll hub rebuild --data-dir /var/lib/atoll-new --keys /etc/atoll/keys

@@ -241,7 +241,7 @@ func (s *server) orphanPart(o *fleet.Overview, clusters []v1alpha1.Cluster, apps
 		for k, st := range s.Fleet.Get(name).States {
 			if st.Sync == report.Held && !known[k] {
 				o.Decisions = append(o.Decisions, fleet.Attention{Subject: k.String(), Cluster: name, Reason: reasonOf(st), Message: st.Message,
-					Do: "atoll accept " + name + " --incarnation"})
+					Do: "atoll recover"})
 			}
 		}
 	}

@@ -62,6 +62,7 @@ func Resources() []metav1.APIResource {
 		{Name: "contents", SingularName: "content", Namespaced: true, Kind: "Receipt", Verbs: metav1.Verbs{"create"}},
 		{Name: "plans", SingularName: "plan", Namespaced: true, Kind: "PlanAnswer", Verbs: metav1.Verbs{"create"}},
 		{Name: "clusters", SingularName: "cluster", Kind: "ClusterReport", Verbs: metav1.Verbs{"get"}},
+		{Name: "clusters/memory", SingularName: "", Kind: "Memory", Verbs: metav1.Verbs{"get", "create"}},
 		{Name: "clusters/join", SingularName: "", Kind: "JoinTicket", Verbs: metav1.Verbs{"create"}},
 		{Name: "clusters/proxy", SingularName: "", Kind: "ProxyOptions", Verbs: metav1.Verbs{"get", "create", "update", "patch", "delete"}},
 	}
@@ -89,6 +90,8 @@ func New(o Options) http.Handler {
 	route("POST /namespaces/{project}/contents", s.upload)
 	route("POST /namespaces/{project}/plans", newPlanner(s).plan)
 	route("GET /clusters/{cluster}/report", s.report)
+	route("GET /clusters/{cluster}/memory", s.memory)
+	route("POST /clusters/{cluster}/memory", s.recollect)
 	route("POST /clusters/{cluster}/join", s.join)
 	mux.HandleFunc(fleet.Path+"/clusters/{cluster}/proxy/{path...}", s.proxy)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -90,15 +90,22 @@ func (s *server) transport(cluster string, who user.Info) *http.Transport {
 	}
 }
 
-// askTimeout is how long one cluster may take to answer a fleet-wide read.
-const askTimeout = 5 * time.Second
+// bounds are how long one cluster may take to answer, and how much it may say.
+type bounds struct {
+	timeout time.Duration
+	bytes   int64
+}
 
-// maxAnswer bounds one cluster's answer, in bytes.
-const maxAnswer = 32 << 20
+// brief is for a fleet-wide read.
+var brief = bounds{timeout: 5 * time.Second, bytes: 32 << 20}
 
 // ask gets one of the agent's own answers.
 func (s *server) ask(ctx context.Context, cluster, path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	return s.askFor(ctx, cluster, path, brief)
+}
+
+func (s *server) askFor(ctx context.Context, cluster, path string, within bounds) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, within.timeout)
 	defer cancel()
 	transport := s.transport(cluster, nil)
 	defer transport.CloseIdleConnections()
@@ -109,12 +116,12 @@ func (s *server) ask(ctx context.Context, cluster, path string) ([]byte, error) 
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("no answer within %s", askTimeout)
+			return nil, fmt.Errorf("no answer within %s", within.timeout)
 		}
 		return nil, err
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, within.bytes))
 	if err != nil {
 		return nil, err
 	}

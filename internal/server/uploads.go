@@ -55,7 +55,7 @@ func (s *server) upload(r *http.Request) (any, error) {
 	case len(violations) > 0:
 		return fleet.Receipt{Violations: violations}, nil
 	}
-	return fleet.Receipt{Digest: string(c.Digest), Objects: c.Objects, Bytes: c.Bytes, Secrets: c.Secrets}, nil
+	return receipt(c), nil
 }
 
 // bound leaves the project what no other claims more exactly.

@@ -19,8 +19,8 @@ import (
 )
 
 // TestAHubThatLostItsStoreLearnsItsClustersFromTheirAgents: no backup, the keys
-// alone, and three days later. Nothing that runs is touched, from the loss until
-// the hub asks for the same again.
+// alone, and three days later. The agents tell what they run, and nothing of it is
+// touched, from the loss until the hub asks for the same again.
 func TestAHubThatLostItsStoreLearnsItsClustersFromTheirAgents(t *testing.T) {
 	f := withTime(t, testfleet.Named("a", "stage=production"), testfleet.Named("gone"))
 	if o, err := f.Hub.Fleet().Overview(t.Context()); err != nil || o.Hub.Storage != "embedded" {
@@ -28,20 +28,27 @@ func TestAHubThatLostItsStoreLearnsItsClustersFromTheirAgents(t *testing.T) {
 	}
 	a, gone := f.Member("a"), f.Member("gone")
 	pass := manifest("Secret", "pass", map[string]any{"stringData": map[string]any{"value": "of the shop"}})
-	shop := func() *testfleet.App {
-		f.Project("past")
-		return f.Deploy("past", "web", stream(deployment("web", "example.com/web:1", 2), pass, configMap("web", "before")), "--cluster", "a")
+	web := func(value string) string {
+		return stream(deployment("web", "example.com/web:1", 2), pass, configMap("web", value))
 	}
-	shop().Settles(1)
+	f.Project("past")
+	f.Project("side", func(p *v1alpha1.ProjectSpec) { p.Namespaces = []string{"past-side"} })
+	f.Deploy("past", "web", web("before"), "--cluster", "a").Settles(1)
+	f.Deploy("past", "items", configMaps(0, 3, "before"), "--to", "stage=production", "--on-delete", "Delete").Settles(1)
+	f.Deploy("side", "late", configMap("late", "before"), "--cluster", "a").Settles(1)
 	f.Hub.MustCLI("remove", "gone", "--confirm", "gone")
 	running := pods(t, a, "past")
 	if len(running) == 0 {
 		t.Fatal("no pods to watch")
 	}
+	written := delivered(t, a)
 	untouched := func(when string) {
 		t.Helper()
 		if now := pods(t, a, "past"); !maps.Equal(now, running) {
 			t.Errorf("%s the pods are %v, not %v", when, now, running)
+		}
+		if now := delivered(t, a); !maps.Equal(now, written) {
+			t.Errorf("%s the objects are at %v, not %v", when, now, written)
 		}
 	}
 
@@ -82,17 +89,67 @@ func TestAHubThatLostItsStoreLearnsItsClustersFromTheirAgents(t *testing.T) {
 	}
 	untouched("confirmed")
 
-	app := shop()
+	// The agents are asked, and nothing is made of it before a person says so.
+	if out := f.Hub.MustCLI("recover"); !has(out, "past", "side", "past/web", "past/items", "side/late", "new", "values of 1 Secret stay") {
+		t.Errorf("recover says\n%s", out)
+	}
+	made := &v1alpha1.ApplicationList{}
+	if err := f.Hub.Client().List(t.Context(), made); err != nil || len(made.Items) > 0 {
+		t.Errorf("looking made %v: %v", made.Items, err)
+	}
+	f.Hub.MustCLI("recover", "--write")
+	app := f.App("past", "web")
 	app.On("a", "keeps what it has, of another history", heldAsOlder)
-	untouched("deployed again")
+	if out := f.Hub.MustCLI("recover"); has(out, "new") || !has(out, "known") {
+		t.Errorf("made already, recover says\n%s", out)
+	}
+	untouched("asked for again")
 	f.Hub.MustCLI("accept", "a", "--incarnation")
-	app.Settles(1)
-	app.On("a", "follows", func(s fleetapi.ClusterState) bool { return s.Current && s.State.Well() })
+	for _, app := range []*testfleet.App{app, f.App("past", "items"), f.App("side", "late")} {
+		app.Settles(1)
+		app.On("a", "follows", func(s fleetapi.ClusterState) bool { return s.Current && s.State.Well() })
+	}
 	untouched("let follow")
-	f.Deploy("past", "web", stream(deployment("web", "example.com/web:1", 2), pass, configMap("web", "after")), "--cluster", "a").Settles(1)
+	if app := f.App("past", "items").Get(); app.Spec.OnDelete != v1alpha1.Orphan {
+		t.Errorf("what was recovered would be deleted: %s", app.Spec.OnDelete)
+	}
+
+	// It is the hub's again: drift is healed, the Secret's value is kept by its
+	// agent, and a change comes through once the manifests are given again.
+	byHand := &corev1.ConfigMap{}
+	if !exists(t, a, byHand, "past", "web") {
+		t.Fatal("the ConfigMap is gone")
+	}
+	byHand.Data["value"] = "by hand"
+	if err := a.Client().Update(t.Context(), byHand); err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, a, "past", "web", "before")
+	f.Deploy("past", "web", web("after"), "--cluster", "a").Settles(1)
 	becomes(t, a, "past", "web", "after")
 	if !exists(t, a, &corev1.Secret{}, "past", "pass") {
 		t.Error("the Secret is gone")
 	}
-	untouched("in the end")
+	if now := pods(t, a, "past"); !maps.Equal(now, running) {
+		t.Errorf("in the end the pods are %v, not %v", now, running)
+	}
+}
+
+// delivered are the versions of what was, but for what Kubernetes writes to too.
+func delivered(t *testing.T, m *testfleet.Member) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, namespace := range []string{"past", "past-side"} {
+		plain, secrets := &corev1.ConfigMapList{}, &corev1.SecretList{}
+		if err := errors.Join(m.Client().List(t.Context(), plain, client.InNamespace(namespace)), m.Client().List(t.Context(), secrets, client.InNamespace(namespace))); err != nil {
+			t.Fatal(err)
+		}
+		for i := range plain.Items {
+			out[namespace+"/ConfigMap/"+plain.Items[i].Name] = plain.Items[i].ResourceVersion
+		}
+		for i := range secrets.Items {
+			out[namespace+"/Secret/"+secrets.Items[i].Name] = secrets.Items[i].ResourceVersion
+		}
+	}
+	return out
 }
