@@ -47,6 +47,12 @@ type ApplicationSpec struct {
 	Pins []Pin `json:"pins,omitempty"`
 	// Drift says what happens when someone else changes a delivered field.
 	Drift Drift `json:"drift,omitempty"`
+	// DependsOn are applications of the same project. On each cluster that runs
+	// them, what is new here waits until they are in sync and healthy.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=application
+	DependsOn []Dependency `json:"dependsOn,omitempty"`
 	// OnDelete says what happens to the objects when the application is
 	// deleted or leaves a cluster.
 	// +kubebuilder:validation:Enum=Orphan;Delete
@@ -107,6 +113,15 @@ type ApplicationPlacement struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	Ref string `json:"ref,omitempty"`
+}
+
+// Dependency is what an application depends on.
+type Dependency struct {
+	// Application is the name of another one of the project.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=53
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	Application string `json:"application"`
 }
 
 // Drift is how changes by others are treated.

@@ -35,6 +35,15 @@ const (
 	// AnnotationAllowDeletion on an Application names the withheld deletions it
 	// releases: the digests that `atoll explain` prints, separated by commas.
 	AnnotationAllowDeletion = "atoll.dev/allow-deletion"
+	// AnnotationPhase on a manifest makes the object a hook of that phase of a
+	// delivery: PreSync, Sync, PostSync or SyncFail; Skip leaves it out.
+	AnnotationPhase = "atoll.dev/phase"
+	// AnnotationWave on a manifest is a whole number: in one phase, lower ones are
+	// delivered and healthy first.
+	AnnotationWave = "atoll.dev/wave"
+	// AnnotationRunFor on the object of a hook is the content that it was made for;
+	// the agent writes it.
+	AnnotationRunFor = "atoll.dev/run-for"
 	// AnnotationFetch on an Application has its source looked at now, whenever the
 	// value changes.
 	AnnotationFetch = "atoll.dev/fetch"

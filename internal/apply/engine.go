@@ -49,6 +49,8 @@ type Engine struct {
 	// unrecorded paces applies to objects whose baseline was lost.
 	unrecorded *rate.Limiter
 
+	saving sync.Mutex // one save after the other: an older one must not win
+
 	mu       sync.Mutex
 	ctx      context.Context // of Run; nil before
 	root     *desired.Root   // nil before the first SetRoot
@@ -64,7 +66,8 @@ type Engine struct {
 	unsaved  map[desired.Key]bool
 	recalled map[desired.Key]bool // of root
 	formers  map[desired.Key]former
-	hearBy   time.Time // how long the hub is waited for; recall.go
+	barred   map[desired.Key]bool // entries that wait for others
+	hearBy   time.Time            // how long the hub is waited for; recall.go
 	storeErr error
 	facts    factsCache
 }
@@ -77,7 +80,7 @@ func New(cfg *rest.Config, o Options) (*Engine, error) {
 		unrecorded: rate.NewLimiter(100, 20),
 		entries:    map[desired.Key]*entry{}, objects: map[ID]*object{}, heirs: map[ID]string{},
 		watches: map[watchKey]*watcher{}, projects: map[string]*projectAccess{}, unsaved: map[desired.Key]bool{},
-		formers: map[desired.Key]former{}, member: newMember(),
+		formers: map[desired.Key]former{}, barred: map[desired.Key]bool{}, member: newMember(),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -259,6 +262,9 @@ func (e *Engine) Limits() Limits {
 // touch marks the entry's state as stale; e.mu is held.
 func (e *Engine) touch(en *entry) {
 	en.stale = true
+	if len(e.barred) > 0 {
+		e.wakeBarred(en.want.Key)
+	}
 	select {
 	case e.changed <- struct{}{}:
 	default:

@@ -5,6 +5,7 @@ import (
 
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -28,8 +29,22 @@ type entry struct {
 	waiting       map[ID]report.ObjectRef
 	unmapped      map[ID]report.ObjectRef
 	unmappedSince time.Time
-	// left counts the objects of each phase that were not attempted yet.
+	// left counts the objects up to the stage, namespaces and definitions apart,
+	// that were not attempted yet.
 	left [2]int
+
+	// The order of the delivery: stage.go and hook.go.
+	steps         []phase.Step
+	stage         int            // the step that is under way, or barred
+	laid          desired.Digest // what steps are of
+	unmappedStage map[ID]int
+	hooks         []*object
+	runs          map[ID]*run
+	stopped       bool   // a hook has failed
+	finished      bool   // all of the last step is applied
+	installing    bool   // nothing was ever finished here
+	noDeletions   bool   // the member forbids them
+	holder        string // the application that a barred entry waits for
 
 	rules       entryRules
 	pruning     pruning
@@ -59,8 +74,8 @@ type entryRules struct {
 
 // enter starts an entry, with what was recorded of it before.
 func (e *Engine) enter(want desired.Entry) *entry {
-	en := &entry{want: want, objects: map[ID]*object{}, stale: true}
-	e.entries[want.Key] = en
+	en := &entry{want: want, objects: map[ID]*object{}, runs: map[ID]*run{}, stale: true}
+	e.entries[want.Key], en.noDeletions = en, e.member.limits.Deletions
 	inv, ok := e.saved[want.Key]
 	if !ok {
 		return en
@@ -72,7 +87,10 @@ func (e *Engine) enter(want desired.Entry) *entry {
 		return en
 	}
 	en.pruning, en.corrections, en.changes = inv.Pruning, inv.Corrections, inv.Changes
-	en.generation = inv.Generation
+	en.generation, en.installing = inv.Generation, inv.Installing
+	for _, r := range inv.Runs {
+		en.runs[r.ID] = &r
+	}
 	for _, r := range inv.Records {
 		if _, taken := e.objects[r.ID]; taken {
 			continue
@@ -98,6 +116,8 @@ func (e *Engine) forget(en *entry) {
 	}
 	delete(e.entries, en.want.Key)
 	delete(e.formers, en.want.Key)
+	delete(e.barred, en.want.Key)
+	e.wakeBarred(en.want.Key)
 	e.unsaved[en.want.Key] = true
 	e.wakeSave()
 	e.wakeClaimants()

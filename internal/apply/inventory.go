@@ -35,6 +35,10 @@ type inventory struct {
 	// Changes are the latest by others, newest last: a hub that is away hears of
 	// them when it is back, from whichever agent acts then.
 	Changes []report.Change `cbor:"5,keyasint,omitempty"`
+	// Runs are the hooks that have begun.
+	Runs []run `cbor:"7,keyasint,omitempty"`
+	// Installing tells that no delivery was ever finished.
+	Installing bool `cbor:"8,keyasint,omitempty"`
 }
 
 // record is one object we applied.
@@ -51,6 +55,7 @@ type record struct {
 
 func (i inventory) encode() ([]byte, error) {
 	slices.SortFunc(i.Records, func(a, b record) int { return a.ID.Compare(b.ID) })
+	slices.SortFunc(i.Runs, func(a, b run) int { return a.ID.Compare(b.ID) })
 	data, err := cbor.Marshal(i)
 	if err != nil {
 		return nil, fmt.Errorf("encode inventory: %w", err)

@@ -188,9 +188,11 @@ func (e *Engine) setLimits(l Limits) {
 		}
 	}
 	for _, en := range e.entries {
+		en.noDeletions = l.Deletions
 		if en.prepared && en.left == [2]int{} {
 			e.prune(en)
 		}
+		e.wakeHooks(en)
 	}
 	e.touchAllLocked()
 }

@@ -10,6 +10,7 @@ import (
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -30,7 +31,9 @@ type object struct {
 	giveUp     drift.Paths
 	giveUpHash uint64
 	exact      drift.Paths
-	blocked    string // why the member forbids it
+	stage      int         // the step of the delivery, or phase.Aside
+	hook       *phase.Mark // nil for what is kept as it is
+	blocked    string      // why the member forbids it
 
 	rec *record // nil until the API server accepted it
 
@@ -86,6 +89,9 @@ func (o *object) wanted() bool { return o.source != nil }
 
 // applied tells that the API server accepted just what is wanted now.
 func (o *object) applied() bool {
+	if o.hook != nil {
+		return o.over()
+	}
 	return o.rec != nil && o.rec.Accepted == o.want && o.rec.GivenUp == o.giveUpHash && o.blocked == "" &&
 		o.seen && !o.missing && !o.vanished && !o.replaced
 }
@@ -103,6 +109,8 @@ const (
 	remove        // delete it
 	trace         // see whether it is there, and ours
 	weigh         // see whether it is later than what was recorded
+	launch        // make the object of a hook
+	discard       // delete it as its policy says
 )
 
 func (s step) priority() priority {
@@ -137,8 +145,10 @@ func (o *object) due(now time.Time) step {
 		return remove
 	case !o.wanted() && o.doubtful && o.rec == nil:
 		return trace
-	case !o.wanted() || o.blocked != "" || o.terminating:
+	case !o.wanted() || o.blocked != "" || o.terminating && o.hook == nil:
 		return idle
+	case o.hook != nil:
+		return o.hookStep(o.recheck || !o.judgeAt.IsZero() && !now.Before(o.judgeAt))
 	case o.rec == nil:
 		return create
 	case o.missing, o.vanished:

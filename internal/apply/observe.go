@@ -47,7 +47,11 @@ func (e *Engine) observe(o *object, s sighting) {
 		return
 	}
 	uid := string(s.meta.GetUID())
-	if s.deleted {
+	switch {
+	case s.deleted && o.hook != nil:
+		e.hookDeleted(o, s)
+		return
+	case s.deleted:
 		e.vanished(o, uid)
 		return
 	}
@@ -59,6 +63,10 @@ func (e *Engine) observe(o *object, s sighting) {
 	o.terminating = s.meta.GetDeletionTimestamp() != nil
 	o.ownPause = pauseAnnotation(s.meta.GetAnnotations())
 	e.repause(o)
+	if o.hook != nil {
+		e.observeHook(o, s)
+		return
+	}
 	if o.rec == nil {
 		o.unrecorded = s.entry != 0
 		return
@@ -73,6 +81,7 @@ func (e *Engine) observe(o *object, s sighting) {
 	if first && o.entry.applied() {
 		e.prune(o.entry) // after a restart nothing else may happen
 	}
+	e.advance(o.entry)
 }
 
 // vanished takes a deletion. A watch that selects by label also says deleted

@@ -56,7 +56,7 @@ type prunePlan struct {
 
 // syncOf is the same for entries that delete the same under the same rules.
 func syncOf(e desired.Entry) desired.Digest {
-	e.AllowDeletion, e.Generation, e.Revision = "", 0, ""
+	e.AllowDeletion, e.Generation, e.Revision, e.After = "", 0, "", nil
 	return e.Digest()
 }
 

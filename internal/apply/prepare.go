@@ -15,6 +15,9 @@ func (e *Engine) prepare(ctx context.Context, key desired.Key) {
 	e.mu.Lock()
 	en, ok := e.entries[key]
 	if !ok || en.prepared {
+		if ok {
+			e.advance(en) // what it waits for may have come
+		}
 		e.mu.Unlock()
 		return
 	}
@@ -108,24 +111,28 @@ func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	en.hold()
 	en.waiting, en.left = map[ID]report.ObjectRef{}, [2]int{}
 	e.unmap(en, r.unmapped)
+	e.lay(en, r)
 	wanted := map[ID]bool{}
 	for i := range r.objects {
 		item := &r.objects[i]
 		wanted[item.id] = true
-		if e.claim(en, item) {
+		if e.claim(en, item) && item.stage <= en.stage {
 			en.left[item.id.phase()]++
 		}
 	}
 	for id, o := range en.objects {
 		if !wanted[id] {
-			o.source, o.body, o.problem = nil, nil, nil
+			o.source, o.body, o.problem, o.hook = nil, nil, nil, nil
 		}
 	}
+	en.judgeRuns()
+	en.trimRuns()
 	e.scalersChanged(en, r.objects)
 	if len(en.unmapped) > 0 {
 		e.awaitKinds(en)
 	}
 	e.release(en)
+	e.wakeHooks(en)
 }
 
 // claim makes the entry the owner of one object, unless another is.
@@ -156,6 +163,13 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	o.exact = en.rules.exact.For(o.id.GroupKind(), o.id.Name)
 	o.blocked = e.member.limits.refuses(o.id)
 	o.remove, o.deleting, o.attempted, o.doubtful, o.weighed = false, false, false, false, false
+	o.stage, o.hook = item.stage, nil
+	if item.mark.Hook || item.mark.LeftOut != "" {
+		mark := item.mark // by itself: item holds the rendered manifest
+		o.hook, o.body = &mark, nil
+		en.hooks = append(en.hooks, o)
+		en.inherit(o)
+	}
 	o.tryAnew()
 	e.repause(o)
 	e.watchKind(item.kind, o.id.Namespace, en.rules.health.has(o.id.GroupKind()))
@@ -171,7 +185,7 @@ func (e *Engine) release(en *entry) {
 			continue
 		}
 		for id, o := range en.objects {
-			if o.wanted() && !o.attempted && id.phase() == phase {
+			if o.wanted() && !o.attempted && id.phase() == phase && o.stage <= en.stage {
 				e.queue.Add(task{object: id}, ordinary)
 			}
 		}
@@ -180,11 +194,12 @@ func (e *Engine) release(en *entry) {
 	if len(en.unmapped) == 0 && en.applied() {
 		e.prune(en)
 	}
+	e.advance(en)
 }
 
 // attempted counts an object of a delivery; the last of a phase starts the next.
 func (e *Engine) attempted(o *object) {
-	if o.attempted || !o.wanted() || !o.entry.prepared {
+	if o.attempted || !o.wanted() || !o.entry.prepared || o.stage > o.entry.stage {
 		return
 	}
 	o.attempted = true

@@ -75,6 +75,12 @@ func (e *Engine) previewJobs(key desired.Key) ([]job, []Difference, error) {
 	var removals []Difference
 	for _, id := range sortedIDs(en.objects) {
 		o := en.objects[id]
+		if o.hook != nil {
+			if !o.over() {
+				removals = append(removals, Difference{Ref: o.ref, Action: ActionCreate, Message: "a hook, which runs once for this content"})
+			}
+			continue
+		}
 		if !o.wanted() {
 			removals = append(removals, Difference{Ref: o.ref, Action: ActionDelete, Message: "no longer asked for"})
 			continue

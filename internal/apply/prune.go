@@ -4,8 +4,10 @@ package apply
 func (e *Engine) withdraw(en *entry) {
 	en.prepared, en.taken, en.problems, en.refused = true, en.digest, nil, false
 	en.waiting, en.unmapped, en.left = nil, nil, [2]int{}
+	en.steps, en.stage, en.hooks = nil, 0, nil
+	e.bar(en)
 	for _, o := range en.objects {
-		o.source, o.body, o.problem = nil, nil, nil
+		o.source, o.body, o.problem, o.hook = nil, nil, nil, nil
 	}
 	e.prune(en)
 	e.wakeClaimants()

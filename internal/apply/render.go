@@ -13,6 +13,7 @@ import (
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/drift"
+	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/policy"
 	"atoll.dev/atoll/internal/report"
 )
@@ -26,19 +27,23 @@ type rendered struct {
 	body     []byte
 	hash     uint64
 	governed *drift.Governed // what it takes over, when it is a scaler
+	mark     phase.Mark
+	stage    int // of the delivery; set when it is laid out
 }
 
 // rendering is what became of an entry's content.
 type rendering struct {
 	objects  []rendered
 	unmapped map[ID]report.ObjectRef
-	problems []report.Problem
+	// unmappedMarks are the places of what is unmapped in the order.
+	unmappedMarks map[ID]phase.Mark
+	problems      []report.Problem
 }
 
 // render resolves, places and checks every object, one at a time: two thousand
 // decoded objects at once would be most of the agent's memory.
 func (e *Engine) render(ctx context.Context, want desired.Entry, bundle content.Bundle, values Values) (rendering, error) {
-	r := rendering{unmapped: map[ID]report.ObjectRef{}}
+	r := rendering{unmapped: map[ID]report.ObjectRef{}, unmappedMarks: map[ID]phase.Mark{}}
 	scope := bundledScopes(bundle)
 	for i := range bundle.Objects {
 		source := &bundle.Objects[i]
@@ -61,14 +66,20 @@ func (e *Engine) render(ctx context.Context, want desired.Entry, bundle content.
 			r.problems = append(r.problems, refused...)
 			continue
 		}
+		mark, err := phase.Of(obj.Object)
+		if err != nil {
+			r.problems = append(r.problems, report.Problem{Object: source.Ref, Reason: "Invalid", Message: clip(err.Error())})
+			continue
+		}
 		if !served {
-			r.unmapped[id] = id.Ref(source.Ref.Version)
+			r.unmapped[id], r.unmappedMarks[id] = id.Ref(source.Ref.Version), mark
 			continue
 		}
 		item, err := finish(obj, id, k, source)
 		if err != nil {
 			return rendering{}, err
 		}
+		item.mark = mark
 		r.objects = append(r.objects, item)
 	}
 	return r, nil

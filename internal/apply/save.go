@@ -98,6 +98,8 @@ func (e *Engine) saveLast() {
 }
 
 func (e *Engine) saveOnce(ctx context.Context) error {
+	e.saving.Lock()
+	defer e.saving.Unlock()
 	e.mu.Lock()
 	changed := map[desired.Key][]byte{}
 	var errs []error
@@ -145,11 +147,14 @@ func ctxOrOutage(ctx context.Context, r *reach) bool {
 }
 
 func (en *entry) inventory() inventory {
-	inv := inventory{UID: en.want.UID, Pruning: en.pruning, Corrections: en.corrections, Changes: en.changes, Generation: en.generation}
+	inv := inventory{UID: en.want.UID, Pruning: en.pruning, Corrections: en.corrections, Changes: en.changes, Generation: en.generation, Installing: en.installing}
 	for _, o := range en.objects {
 		if o.rec != nil {
 			inv.Records = append(inv.Records, *o.rec)
 		}
+	}
+	for _, r := range en.runs {
+		inv.Runs = append(inv.Runs, *r)
 	}
 	return inv
 }

@@ -50,6 +50,7 @@ type tally struct {
 	degraded         bool // unwell speaks of a degraded object
 	ignoredPause     string
 	awaited          string // what may still settle by itself
+	waits            string // what the next step waits for
 }
 
 // note keeps what is unwell: of the worst the first.
@@ -87,6 +88,7 @@ func (e *Engine) summarize(en *entry, now time.Time) report.State {
 		s.Applied, s.Ready, s.Assumed = 0, 0, 0 // that was another digest
 	}
 	e.countRest(en, &s, &t, now)
+	t.waits = e.waitsFor(en)
 	t.sort()
 	t.problems = append(slices.Clone(en.problems), t.problems...)
 	t.failed = t.failed || en.refused
@@ -108,12 +110,12 @@ func (e *Engine) countRest(en *entry, s *report.State, t *tally, now time.Time) 
 		}
 		t.problems = append(t.problems, report.Problem{Object: ref, Reason: "OwnedBy", Message: owner + " owns it on this cluster; remove it from one of the two"})
 	}
-	for _, ref := range en.unmapped {
+	for id, ref := range en.unmapped {
 		s.Objects++
 		t.pending = true
 		p := report.Problem{Object: ref, Reason: "NoKind", Message: "the member does not serve this kind; it is applied as soon as its definition arrives"}
 		switch {
-		case !en.prepared || en.left[0] > 0:
+		case !en.prepared || en.left[0] > 0 || en.unmappedStage[id] > en.stage:
 		case settling(en.unmappedSince, now):
 			t.await(&p)
 		default:
@@ -142,6 +144,9 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		}
 		return
 	}
+	if o.hook != nil && o.silent() {
+		return
+	}
 	s.Objects++
 	if o.blocked != "" {
 		t.failed = true
@@ -149,6 +154,10 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		return
 	}
 	e.countTrouble(t, o, now)
+	if o.hook != nil {
+		e.countHook(s, t, o)
+		return
+	}
 	e.countDrift(t, o, now)
 	switch {
 	case o.applied():
@@ -170,6 +179,25 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 	t.note(h.health == report.HealthDegraded, o, cmp.Or(h.message, "nothing is known of it yet"))
 	if h.health == report.HealthDegraded {
 		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(h.message)})
+	}
+}
+
+// countHook adds a hook: one that succeeded is healthy, whatever became of its
+// object since.
+func (e *Engine) countHook(s *report.State, t *tally, o *object) {
+	switch h := o.condition(); {
+	case o.ran() == runSucceeded:
+		s.Applied++
+		s.Ready++
+		t.healths = append(t.healths, report.HealthHealthy)
+	case o.ran() == runFailed:
+		t.failed = true
+		t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "HookFailed", Message: o.entry.runs[o.id].Why})
+	default:
+		t.pending = true
+		if o.ran() == runMade && h.health == report.HealthDegraded {
+			t.problems = append(t.problems, report.Problem{Object: o.ref, Reason: "Unhealthy", Message: clip(h.message)})
+		}
 	}
 }
 
@@ -273,6 +301,8 @@ func sentence(en *entry, s report.State, t tally) string {
 		return fmt.Sprintf("deleting %d objects", t.removing)
 	case s.Sync == report.Progressing && t.awaited != "":
 		return fmt.Sprintf("%d of %d objects applied; trying again: %s", s.Applied, s.Objects, t.awaited)
+	case s.Sync == report.Progressing && t.waits != "":
+		return fmt.Sprintf("%d of %d objects applied; waits for %s", s.Applied, s.Objects, t.waits)
 	case s.Sync == report.Progressing:
 		return fmt.Sprintf("%d of %d objects applied", s.Applied, s.Objects)
 	case t.unwell != nil:

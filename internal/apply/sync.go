@@ -23,6 +23,8 @@ type job struct {
 	heirOf     string
 	mayForce   bool // corrections are not held
 	unrecorded bool
+	// mayNotDelete tells that the member forbids deletions.
+	mayNotDelete bool
 }
 
 // outcome is what became of a job.
@@ -36,6 +38,9 @@ type outcome struct {
 	foreign bool            // what stands there is not ours: forget it
 	deleted bool            // the deletion was accepted
 	later   bool            // a later hand of ours than was recorded
+
+	goes      bool // what an earlier content made is being deleted
+	discarded bool // the object of a hook that ended is deleted
 }
 
 // syncObject brings one object a step nearer to what it should be.
@@ -82,21 +87,24 @@ func (e *Engine) syncObject(ctx context.Context, id ID) {
 	}
 }
 
-// tooEarly holds an object back while it waits after failures, or for the
-// namespaces and definitions of its own delivery.
+// tooEarly holds an object back while it waits after failures, for its turn, or for
+// the namespaces and definitions of its own delivery.
 func (e *Engine) tooEarly(o *object, s step, now time.Time) bool {
 	until := o.notBefore
 	if (s == correct || s == recreate) && o.calmUntil.After(until) {
 		until = o.calmUntil
 	}
-	if (s == create || s == recreate) && o.entry.recalled && e.hearBy.After(until) {
+	if (s == create || s == recreate || s == launch) && o.entry.recalled && e.hearBy.After(until) {
 		until = e.hearBy
 	}
 	if wait := until.Sub(now); wait > 0 {
 		e.queue.AddAfter(task{object: o.id}, s.priority(), wait)
 		return true
 	}
-	return (s == create || s == deliver) && o.id.phase() == 1 && o.entry.left[0] > 0
+	if o.waits(s) {
+		return true // advance comes back to it
+	}
+	return (s == create || s == deliver || s == launch) && o.id.phase() == 1 && o.entry.left[0] > 0
 }
 
 func (e *Engine) jobFor(o *object, s step, now time.Time) job {
@@ -107,7 +115,8 @@ func (e *Engine) jobFor(o *object, s step, now time.Time) job {
 		heirOf:   e.heirs[o.id],
 		mayForce: o.corrects(now),
 		// Objects whose baseline was lost are applied once each, at a pace.
-		unrecorded: o.rec == nil && o.unrecorded || o.rec != nil && o.rec.Baseline.Empty(),
+		unrecorded:   o.rec == nil && o.unrecorded || o.rec != nil && o.rec.Baseline.Empty(),
+		mayNotDelete: e.member.limits.Deletions,
 	}
 	if want.Policy.Privileged {
 		j.target.project = ""
@@ -144,6 +153,10 @@ func (e *Engine) carryOut(ctx context.Context, j job) outcome {
 		return e.recreate(ctx, j)
 	case correct:
 		return e.correct(ctx, j)
+	case launch:
+		return e.launch(ctx, j)
+	case discard:
+		return e.discard(ctx, j)
 	}
 	return e.deliver(ctx, j)
 }
@@ -156,7 +169,10 @@ func (e *Engine) record(o *object, j job, out outcome) {
 		e.weighed(o, out)
 		return
 	}
-	defer e.attempted(o)
+	defer func() {
+		e.attempted(o)
+		e.advance(en)
+	}()
 	switch {
 	case out.err != nil || out.problem != nil:
 		e.fail(o, out)
@@ -171,6 +187,8 @@ func (e *Engine) record(o *object, j job, out outcome) {
 		e.wakeSave()
 		e.wakeClaimants()
 		e.prune(en)
+		return
+	case o.hook != nil && e.recordHook(o, j, out):
 		return
 	}
 	o.succeed()

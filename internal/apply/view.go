@@ -30,7 +30,9 @@ func (e *Engine) View(key desired.Key) ([]View, error) {
 	}
 	views := make([]View, 0, len(en.objects)+len(en.waiting)+len(en.unmapped))
 	for _, id := range sortedIDs(en.objects) {
-		views = append(views, e.viewOf(en.objects[id]))
+		if o := en.objects[id]; o.hook == nil || !o.silent() {
+			views = append(views, e.viewOf(o))
+		}
 	}
 	for _, ref := range en.waiting {
 		views = append(views, View{Ref: ref, Sync: report.Held, Health: report.HealthUnknown, Message: "another application owns it"})
@@ -46,6 +48,9 @@ func (e *Engine) View(key desired.Key) ([]View, error) {
 }
 
 func (e *Engine) viewOf(o *object) View {
+	if o.hook != nil {
+		return e.viewOfHook(o)
+	}
 	v := View{Ref: o.ref, UID: o.uid, Sync: report.Progressing, Health: report.HealthUnknown, Message: o.condition().message}
 	switch {
 	case o.fails(e.clock()):
@@ -65,6 +70,24 @@ func (e *Engine) viewOf(o *object) View {
 	}
 	if o.applied() {
 		v.Health = o.condition().health
+	}
+	return v
+}
+
+// viewOfHook is how a hook's run went.
+func (e *Engine) viewOfHook(o *object) View {
+	v := View{Ref: o.ref, UID: o.uid, Sync: report.Progressing, Health: report.HealthUnknown, Message: "has not begun"}
+	switch stage := o.ran(); {
+	case stage == runSucceeded:
+		v.Sync, v.Health, v.Message = report.InSync, report.HealthHealthy, "has run"
+	case stage == runFailed:
+		v.Sync, v.Health, v.Message = report.Failed, report.HealthDegraded, "HookFailed: "+o.entry.runs[o.id].Why
+	case o.fails(e.clock()):
+		v.Sync, v.Message = report.Failed, o.problem.Reason+": "+o.problem.Message
+	case o.blocked != "":
+		v.Sync, v.Message = report.Failed, "Forbidden: "+o.blocked
+	case stage == runMade:
+		v.Health, v.Message = o.condition().health, o.condition().message
 	}
 	return v
 }

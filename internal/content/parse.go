@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"atoll.dev/atoll/internal/phase"
 )
 
 // Parse reads manifests into a Bundle. Every problem is collected; the error,
@@ -169,6 +171,13 @@ func (p *parser) read(at place, label string, manifest map[string]any) (Object, 
 	} else if len(whole) > MaxObject {
 		return Object{}, []string{fmt.Sprintf("has %d bytes, more than %d, which the API server's store refuses: split it", len(whole), MaxObject)}
 	}
+	mark, err := phase.Of(manifest)
+	if err != nil {
+		return Object{}, []string{"metadata.annotations: " + err.Error()}
+	}
+	if mark.LeftOut != "" {
+		p.warnings = append(p.warnings, at.problem(label, "%s: not delivered", mark.LeftOut))
+	}
 	if dropped := dropServerOwned(manifest); len(dropped) > 0 {
 		p.warnings = append(p.warnings, at.problem(label, "left out %s: the API server sets it", strings.Join(dropped, ", ")))
 	}
@@ -178,7 +187,6 @@ func (p *parser) read(at place, label string, manifest map[string]any) (Object, 
 			return Object{}, problems
 		}
 	}
-	var err error
 	if object.Manifest, err = canonicalJSON(manifest); err != nil {
 		return Object{}, []string{err.Error()}
 	}

@@ -93,6 +93,7 @@ func TestParseRefusesWithASentence(t *testing.T) {
 		{"a kind bound late", "apiVersion: v1\nkind: ${atoll:var.kind}\nmetadata: {name: a}", "kind"},
 		{"a label that is no string", object("metadata: {name: a, labels: {on: 1, x: true}}"), "metadata.labels[x] must be a string: quote the value"},
 		{"an owner of another cluster", object("metadata: {name: a, ownerReferences: [{uid: x}]}"), "ownerReferences"},
+		{"an order that cannot be read", object("metadata: {name: a, annotations: {argocd.argoproj.io/sync-wave: first}}"), `all.yaml, document 1 (line 1), ConfigMap/a: metadata.annotations: argocd.argoproj.io/sync-wave: "first" is no whole number`},
 		{"a key twice", object("metadata: {name: a}\ndata:\n  x: '1'\n  x: '2'"), `line 6: key "x" already set in map`},
 		{"a key twice in JSON", `{"apiVersion":"v1","apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`, `duplicate field "apiVersion"`},
 		{"broken YAML names the line of the file", configMap("a") + "---\na: b: c\n", "all.yaml, document 2 (line 4): line 5: mapping values are not allowed"},
@@ -184,6 +185,10 @@ status: {loadBalancer: {}}
 		t.Errorf("manifest (-want +got):\n%s", diff)
 	}
 	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0].String(), "left out status, metadata.generation") {
+		t.Errorf("warnings %v", p.Warnings)
+	}
+	p = parse(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, annotations: {argocd.argoproj.io/hook: PostDelete}}\n")
+	if want := "all.yaml, document 1 (line 1), ConfigMap/a: is a PostDelete hook, and nothing runs when an application is deleted: not delivered"; len(p.Warnings) != 1 || p.Warnings[0].String() != want {
 		t.Errorf("warnings %v", p.Warnings)
 	}
 }

@@ -24,6 +24,9 @@ func Build(app *v1alpha1.Application, project *v1alpha1.Project, cluster *v1alph
 		Policy:        BuildPolicy(app, project),
 		AllowDeletion: app.Annotations[v1alpha1.AnnotationAllowDeletion],
 	}
+	for _, d := range app.Spec.DependsOn {
+		e.After = append(e.After, d.Application)
+	}
 	if app.Spec.LateBinding {
 		e.Bindings = Bindings(app, cluster)
 	}

@@ -77,6 +77,9 @@ type Entry struct {
 	// Hold asks the agent to keep what it has for the key, whatever that is:
 	// the hub cannot tell now what is wanted. Only Key and UID are set beside it.
 	Hold bool `cbor:"11,keyasint,omitempty" json:"hold,omitempty"`
+	// After are applications of the same project: what is new waits until those of
+	// them that the cluster runs are in sync and healthy there.
+	After []string `cbor:"12,keyasint,omitempty" json:"after,omitempty"`
 }
 
 // Policy bounds and steers the agent's work for one entry.

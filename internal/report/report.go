@@ -67,7 +67,7 @@ func (r ObjectRef) String() string {
 // Problem is one object that is not as it should be, with the reason a person
 // can act on. Reason is CamelCase: Conflict, OwnedBy, DeletionHeld, Forbidden,
 // PolicyRefused, NoKind, Invalid, TooLarge, HubOlderThanAgent, ContentMissing,
-// ApplyFailed, StoreFull, Unhealthy.
+// ApplyFailed, HookFailed, StoreFull, Unhealthy.
 type Problem struct {
 	Object  ObjectRef `cbor:"1,keyasint" json:"object"`
 	Reason  string    `cbor:"2,keyasint" json:"reason"`

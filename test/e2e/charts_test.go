@@ -88,9 +88,9 @@ func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
 	x.look()
 	x.fails("RenderRefused", "shop/templates/login.yaml:5: randAlphaNum")
 	x.on("one")
-	x.commit("a hook", map[string]string{"deploy/templates/login.yaml": "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: pre-upgrade}\n"})
+	x.commit("a hook", map[string]string{"deploy/templates/login.yaml": "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: 'pre-upgrade,post-upgrade'}\n"})
 	x.look()
-	x.fails("RenderRefused", "Job/migrate (pre-upgrade")
+	x.fails("RenderRefused", "Job/migrate (pre-upgrade,post-upgrade, in shop/templates/login.yaml): helm.sh/hook: PreSync and PostSync")
 
 	// Values, from a file elsewhere in the repository and from the application.
 	x.sourced(map[string]any{"helm": map[string]any{"skipHooks": true, "valuesFiles": []string{"../environments/eu.yaml"}}})

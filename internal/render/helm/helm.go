@@ -41,8 +41,8 @@ type Options struct {
 	ValuesFiles []string
 	// Values is a YAML or JSON map; it wins over the files.
 	Values []byte
-	// SkipHooks leaves out objects with a helm.sh/hook that is no test. Without
-	// it a chart that has such is refused, since they would never run.
+	// SkipHooks leaves out objects with a helm.sh/hook. Without it those that have
+	// a place in a delivery are delivered.
 	SkipHooks bool
 	// SkipCRDs leaves out what lies in crds/.
 	SkipCRDs bool
@@ -54,7 +54,7 @@ type Result struct {
 	// Files are the manifests, one for each template that rendered to
 	// anything; definitions from crds/ come first.
 	Files []content.File
-	// Hooks are the objects that are not delivered.
+	// Hooks are those that are not delivered.
 	Hooks    []Hook
 	Warnings []string
 	// Queries are the questions about the cluster that the templates asked.
@@ -168,7 +168,7 @@ func digest(files []file, values common.Values, o Options) (string, error) {
 		return "", fmt.Errorf("read the values: %w", err)
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "helm 1\n%q %q %t %t\n%d ", o.Release, o.Namespace, o.SkipHooks, o.SkipCRDs, len(asJSON))
+	fmt.Fprintf(h, "helm 2\n%q %q %t %t\n%d ", o.Release, o.Namespace, o.SkipHooks, o.SkipCRDs, len(asJSON))
 	h.Write(asJSON)
 	for _, f := range files {
 		fmt.Fprintf(h, "\n%q %d ", f.Name, len(f.Data))

@@ -111,7 +111,7 @@ func TestDefinitionsComeFirstAndDependenciesAreUsed(t *testing.T) {
 	}
 }
 
-func TestTestsAreLeftOutAndOtherHooksRefused(t *testing.T) {
+func TestHooksAreDeliveredButForWhatHasNoPlaceInADelivery(t *testing.T) {
 	hook := func(name, events string) string {
 		return "---\napiVersion: batch/v1\nkind: Job\nmetadata:\n  name: " + name + "\n  annotations: {helm.sh/hook: \"" + events + "\"}\n"
 	}
@@ -119,10 +119,23 @@ func TestTestsAreLeftOutAndOtherHooksRefused(t *testing.T) {
 		return chart("  a: b\n", "web/templates/hooks.yaml", hook("check", "test")+hook("job", events)+"---\nkept: true\n")
 	}
 	_, err := render(t, files("pre-install, post-upgrade"))
-	if err == nil || !strings.Contains(err.Error(), "Job/job (pre-install, post-upgrade, in web/templates/hooks.yaml)") || strings.Contains(err.Error(), "check") {
-		t.Errorf("a hook gave %v", err)
+	if err == nil || !strings.Contains(err.Error(), "Job/job (pre-install, post-upgrade, in web/templates/hooks.yaml): helm.sh/hook: PreSync and PostSync") {
+		t.Errorf("a hook of two phases gave %v", err)
 	}
-	r, err := render(t, files("pre-install"), func(o *helm.Options) { o.SkipHooks = true })
+	r, err := render(t, files("pre-install,pre-upgrade"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text(r); !strings.Contains(got, "name: job") || strings.Contains(got, "name: check") || len(r.Hooks) != 1 {
+		t.Errorf("delivered, without %+v:\n%s", r.Hooks, got)
+	}
+	if want := "Job/check (test, in web/templates/hooks.yaml) is a test: not delivered"; len(r.Warnings) != 1 || r.Warnings[0] != want {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+	if r, err = render(t, files("pre-delete")); err != nil || len(r.Hooks) != 2 || strings.Contains(text(r), "kind: Job") {
+		t.Errorf("a hook of a deletion gave %+v, %v", r.Hooks, err)
+	}
+	r, err = render(t, files("pre-install"), func(o *helm.Options) { o.SkipHooks = true })
 	if err != nil {
 		t.Fatal(err)
 	}

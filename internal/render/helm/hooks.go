@@ -11,9 +11,10 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"atoll.dev/atoll/internal/content"
+	"atoll.dev/atoll/internal/phase"
 )
 
-// Hook is an object that Helm runs beside the release and that is not delivered.
+// Hook is an object that Helm runs beside the release and that is left out.
 type Hook struct {
 	Kind, Name string
 	// Events are as the chart says: "pre-install,pre-upgrade", "test".
@@ -22,87 +23,76 @@ type Hook struct {
 	Template string
 }
 
-// isTest tells what only ever runs when somebody asks for a test.
-func (h Hook) isTest() bool {
-	return !slices.ContainsFunc(strings.Split(h.Events, ","), func(event string) bool {
-		switch strings.ToLower(strings.TrimSpace(event)) {
-		case "test", "test-success", "test-failure":
-			return false
-		}
-		return true
-	})
+// String names it for people.
+func (h Hook) String() string {
+	return fmt.Sprintf("%s/%s (%s, in %s)", h.Kind, h.Name, h.Events, h.Template)
 }
 
-const hookAnnotation = "helm.sh/hook"
-
-// sort divides what the templates gave into manifests and hooks. Tests are
-// left out with a warning. Other hooks are refused unless they are to be
-// skipped: a migration that never ran would be found too late.
+// sort takes what the templates gave. Hooks are delivered with the rest, in the
+// order that internal/phase reads from them; what has no place in a delivery, and
+// all of them where they are to be skipped, is left out with a warning.
 func (r *Result) sort(rendered map[string]string, skip bool) error {
-	var refused []string
 	for _, name := range slices.Sorted(maps.Keys(rendered)) {
 		if isNotes(name) || blank(rendered[name]) {
 			continue
 		}
-		hooks, err := r.take(name, rendered[name])
-		if err != nil {
+		if err := r.take(name, rendered[name], skip); err != nil {
 			return err
 		}
-		for _, h := range hooks {
-			r.Hooks = append(r.Hooks, h)
-			label := fmt.Sprintf("%s/%s (%s, in %s)", h.Kind, h.Name, h.Events, h.Template)
-			switch {
-			case h.isTest():
-				r.Warnings = append(r.Warnings, label+" is a test and not delivered")
-			case skip:
-				r.Warnings = append(r.Warnings, label+" is a hook and was skipped, as asked")
-			default:
-				refused = append(refused, label)
-			}
-		}
-	}
-	if len(refused) > 0 {
-		return fmt.Errorf("hooks are not run: %s: set skipHooks to deliver the rest without them", strings.Join(refused, "; "))
 	}
 	return nil
 }
 
-// take adds the manifests of one template and returns its hooks. Documents are
-// told apart as Helm does, since charts are written for it.
-func (r *Result) take(name, text string) ([]Hook, error) {
-	var hooks []Hook
+// take adds the manifests of one template. Documents are told apart as Helm
+// does, since charts are written for it.
+func (r *Result) take(name, text string, skip bool) error {
 	var rest []string
 	documents := util.SplitManifests(text)
 	order := slices.Collect(maps.Keys(documents))
 	sort.Sort(util.BySplitManifestsOrder(order))
 	for _, key := range order {
-		h, is, err := hookIn(documents[key])
+		h, why, err := leftOut(name, documents[key], skip)
 		if err != nil {
-			return nil, fmt.Errorf("%s renders to what is not YAML: %w", name, err)
+			return err
 		}
-		if !is {
+		if why == "" {
 			rest = append(rest, documents[key])
 			continue
 		}
-		h.Template = name
-		hooks = append(hooks, h)
+		r.Hooks = append(r.Hooks, h)
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s %s: not delivered", h, why))
 	}
 	if len(rest) > 0 {
 		r.Files = append(r.Files, content.File{Name: name, Data: []byte(strings.Join(rest, "\n---\n") + "\n")})
 	}
-	return hooks, nil
+	return nil
 }
 
-// hookIn tells whether a document is a hook. Only one that names the
-// annotation is decoded here: all of them are, later.
-func hookIn(document string) (h Hook, is bool, err error) {
-	if !strings.Contains(document, hookAnnotation) {
-		return Hook{}, false, nil
+// leftOut tells why a document is a hook that is not delivered; empty when it is
+// delivered. Only one that names the annotation is decoded here: all of them are,
+// later.
+func leftOut(template, document string, skip bool) (h Hook, why string, err error) {
+	if !strings.Contains(document, phase.HelmHook) {
+		return Hook{}, "", nil
 	}
 	var head util.SimpleHead
-	if err := yaml.Unmarshal([]byte(document), &head); err != nil || head.Metadata == nil {
-		return Hook{}, false, err
+	if err := yaml.Unmarshal([]byte(document), &head); err != nil {
+		return Hook{}, "", fmt.Errorf("%s renders to what is not YAML: %w", template, err)
 	}
-	events, is := head.Metadata.Annotations[hookAnnotation]
-	return Hook{Kind: head.Kind, Name: head.Metadata.Name, Events: events}, is, nil
+	if head.Metadata == nil {
+		return Hook{}, "", nil
+	}
+	events, is := head.Metadata.Annotations[phase.HelmHook]
+	if !is {
+		return Hook{}, "", nil
+	}
+	h = Hook{Kind: head.Kind, Name: head.Metadata.Name, Events: events, Template: template}
+	mark, err := phase.Read(head.Metadata.Annotations)
+	switch {
+	case skip && mark.LeftOut == "":
+		return h, "is a hook and was skipped, as asked", nil
+	case err != nil:
+		return Hook{}, "", fmt.Errorf("%s: %w; or set skipHooks to deliver the rest without hooks", h, err)
+	}
+	return h, mark.LeftOut, nil
 }
