@@ -129,7 +129,7 @@ func (c *chain) build(config *controlplane.Config, customConfig *apiextensionsap
 	if err != nil {
 		return fmt.Errorf("make the storage of built-in kinds: %w", err)
 	}
-	if err := c.front.InstallAPIs(providers...); err != nil {
+	if err := c.front.InstallAPIs(withQuickRoles(providers)...); err != nil {
 		return fmt.Errorf("install the built-in kinds: %w", err)
 	}
 	server := c.front.GenericAPIServer

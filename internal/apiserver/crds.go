@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -26,7 +28,8 @@ const fieldManager = "atoll-hub"
 const pollInterval = 10 * time.Millisecond
 
 // installCRDs applies the custom resource definitions and waits until the
-// server answers for each of them. Applying the same ones again writes nothing.
+// server answers for each of them. Those that are there as wanted stay: applying
+// them again would write nothing either, but compile all their rules to find out.
 func installCRDs(ctx context.Context, config *rest.Config, crds []*apiextensionsv1.CustomResourceDefinition) error {
 	client, err := clientset.NewForConfig(config)
 	if err != nil {
@@ -38,7 +41,11 @@ func installCRDs(ctx context.Context, config *rest.Config, crds []*apiextensions
 	group, ctx := errgroup.WithContext(ctx)
 	for _, crd := range crds {
 		group.Go(func() error {
-			if err := applyCRD(ctx, client, crd); err != nil {
+			there, err := isInstalled(ctx, client, crd)
+			if err == nil && !there {
+				err = applyCRD(ctx, client, crd)
+			}
+			if err != nil {
 				return fmt.Errorf("install %s: %w", crd.Name, err)
 			}
 			if err := awaitServed(ctx, client.Discovery(), crd); err != nil {
@@ -65,6 +72,32 @@ func awaitAPIExtensions(ctx context.Context, client discovery.DiscoveryInterface
 }
 
 const definitionsPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+// isInstalled says that a definition needs no write. One that reads otherwise than
+// it was written is only applied again.
+func isInstalled(ctx context.Context, client clientset.Interface, crd *apiextensionsv1.CustomResourceDefinition) (bool, error) {
+	live, err := client.ApiextensionsV1().CustomResourceDefinitions().Get(ctx, crd.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	wanted := crd.DeepCopy()
+	apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(wanted)
+	return equality.Semantic.DeepEqual(wanted.Spec, live.Spec) &&
+		has(live.Labels, wanted.Labels) && has(live.Annotations, wanted.Annotations), nil
+}
+
+// has says that all that is wanted is among what is there.
+func has(there, wanted map[string]string) bool {
+	for k, v := range wanted {
+		if found, ok := there[k]; !ok || found != v {
+			return false
+		}
+	}
+	return true
+}
 
 func applyCRD(ctx context.Context, client clientset.Interface, crd *apiextensionsv1.CustomResourceDefinition) error {
 	wanted := crd.DeepCopy()

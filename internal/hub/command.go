@@ -69,9 +69,9 @@ registry without TLS.`,
 			if err := errors.Join(host.choose(o), o.check(cmd.ErrOrStderr())); err != nil {
 				return err
 			}
-			spareMemory()
 			began := time.Now()
 			return Run(ctx, *o, func(r Ready) {
+				spareMemory()
 				fmt.Fprintf(cmd.ErrOrStderr(), "hub ready in %s: API https://%s, agents dial %s\n", time.Since(began).Round(100*time.Millisecond), r.API, r.Agents)
 				if r.AdminKubeconfig != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "export KUBECONFIG=%s\n", r.AdminKubeconfig)

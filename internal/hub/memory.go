@@ -10,8 +10,9 @@ import (
 // half of it was measured at 7 % more CPU time and a quarter less in use.
 const garbage = 50
 
-// spareMemory is for a process that is a hub and nothing else; whoever sets GOGC
-// decides otherwise.
+// spareMemory is for a process that is a hub and nothing else, once it is ready:
+// a heap that is just filling would only be looked through more often. Whoever
+// sets GOGC decides otherwise.
 func spareMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
