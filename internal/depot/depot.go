@@ -36,6 +36,8 @@ type Depot struct {
 	// admitted remembers the outcome per application source: parsing again at
 	// each reconcile would cost more than everything else.
 	admitted map[desired.Key]admission
+	// unsaved is what was admitted and is not durable yet; see lend.
+	unsaved map[desired.Key]unsaved
 	// checks remembers policy outcomes; they are pure.
 	checks map[checkKey][]report.Problem
 
@@ -149,8 +151,8 @@ func describe(b content.Bundle, data []byte) Content {
 	return Content{Digest: desired.Sum(data), Objects: len(b.Objects), Bytes: int64(len(data)), Secrets: b.Secrets()}
 }
 
-// Admit makes the application's present source durable; a *Refused is the
-// author's to mend.
+// Admit makes the application's present source durable, or content that Settle
+// shall make so; a *Refused is the author's to mend.
 func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace string) (Content, error) {
 	key := desired.Key{Project: app.Namespace, Application: app.Name}
 	d.mu.Lock()
@@ -202,7 +204,12 @@ func (d *Depot) admit(ctx context.Context, app *v1alpha1.Application, namespace 
 	if err != nil {
 		return Content{}, &Refused{Err: err}
 	}
-	c, err := d.keep(ctx, app.Namespace, parsed)
+	var c Content
+	if mayLend(app) {
+		c = d.lend(desired.Key{Project: app.Namespace, Application: app.Name}, parsed)
+	} else {
+		c, err = d.keep(ctx, app.Namespace, parsed)
+	}
 	c.Origin = "inline"
 	return c, err
 }
@@ -216,6 +223,9 @@ func (d *Depot) Forget(key desired.Key) {
 
 // Content is the encoded bundle of that digest in a project.
 func (d *Depot) Content(ctx context.Context, project string, digest desired.Digest) ([]byte, error) {
+	if data, ok := d.lent(project, digest); ok {
+		return data, nil
+	}
 	store, err := d.store(project)
 	if err != nil {
 		return nil, err

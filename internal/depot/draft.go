@@ -36,7 +36,7 @@ func (s *drafts) Project(name string) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.stores[name] = &draft{under: under, held: map[desired.Digest][]byte{}}
+	s.stores[name] = &draft{under: under, depot: s.under, project: name, held: map[desired.Digest][]byte{}}
 	return s.stores[name], nil
 }
 
@@ -45,6 +45,9 @@ func (s *drafts) Projects(ctx context.Context) ([]string, error) { return s.unde
 // draft is a store over another that is only read.
 type draft struct {
 	under Store
+	// depot has what is not in its store yet.
+	depot   *Depot
+	project string
 
 	mu   sync.Mutex
 	held map[desired.Digest][]byte
@@ -64,7 +67,7 @@ func (s *draft) Get(ctx context.Context, d desired.Digest) ([]byte, error) {
 	if ok {
 		return data, nil
 	}
-	return s.under.Get(ctx, d)
+	return s.depot.Content(ctx, s.project, d)
 }
 
 func (s *draft) Digests(ctx context.Context) ([]desired.Digest, error) {

@@ -37,8 +37,10 @@ import (
 
 // Depot is what intent needs of the stored content.
 type Depot interface {
-	// Admit makes the application's present source durable.
+	// Admit makes the application's present source durable, or content that can be
+	// delivered at once and that Settle makes durable.
 	Admit(ctx context.Context, app *v1alpha1.Application, namespace string) (depot.Content, error)
+	Settle(ctx context.Context, app *v1alpha1.Application) error
 	// Check returns what the project forbids in a content; an error is that it
 	// cannot be read now.
 	Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error)
@@ -368,6 +370,10 @@ func (r *Intent) guard(ctx context.Context, app *v1alpha1.Application, plan assi
 // record writes the Revision and the intent half of the status, on change only.
 func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course) error {
 	plan, admitted := c.plan, c.admitted
+	// Before anything names the content: clusters may have been told of it already.
+	if err := r.Depot.Settle(ctx, app); err != nil {
+		return err
+	}
 	if plan.Done {
 		return nil
 	}
