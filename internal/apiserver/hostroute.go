@@ -99,8 +99,23 @@ func podName() (string, error) {
 const specChanged = `request.operation != "UPDATE" || !has(object.spec) || !has(oldObject.spec) || object.spec != oldObject.spec`
 
 // judge has the host ask this process about writes to our kinds. While no hub
-// answers, such writes are refused: an unjudged one could not be taken back.
+// answers, such writes are refused: an unjudged one could not be taken back. A
+// deletion passes then: what is left of a hub can be cleared away.
 func (h *Host) judge(ctx context.Context, kube kubernetes.Interface) error {
+	writes := h.webhook("hub.atoll.dev", admissionregistrationv1.Create, admissionregistrationv1.Update).
+		WithMatchConditions(admissionapply.MatchCondition().WithName("spec-changed").WithExpression(specChanged)).
+		WithFailurePolicy(admissionregistrationv1.Fail)
+	deletions := h.webhook("deletions.hub.atoll.dev", admissionregistrationv1.Delete).
+		WithFailurePolicy(admissionregistrationv1.Ignore)
+	configuration := admissionapply.ValidatingWebhookConfiguration("atoll-hub").WithWebhooks(writes, deletions)
+	if _, err := kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().Apply(ctx, configuration, applied); err != nil {
+		return fmt.Errorf("have the cluster ask this hub about writes: %w", err)
+	}
+	return nil
+}
+
+// webhook asks this process about operations on all of our kinds.
+func (h *Host) webhook(name string, operations ...admissionregistrationv1.OperationType) *admissionapply.ValidatingWebhookApplyConfiguration {
 	groups := map[string]bool{}
 	rules := []*admissionapply.RuleWithOperationsApplyConfiguration{}
 	for _, crd := range h.options.CRDs {
@@ -110,7 +125,7 @@ func (h *Host) judge(ctx context.Context, kube kubernetes.Interface) error {
 		groups[crd.Spec.Group] = true
 		rules = append(rules, admissionapply.RuleWithOperations().
 			WithAPIGroups(crd.Spec.Group).WithAPIVersions("*").WithResources("*").
-			WithOperations(admissionregistrationv1.Create, admissionregistrationv1.Update))
+			WithOperations(operations...))
 	}
 	at := admissionapply.WebhookClientConfig().WithCABundle(h.authority.CertPEM...)
 	if h.cluster.inside() {
@@ -119,18 +134,11 @@ func (h *Host) judge(ctx context.Context, kube kubernetes.Interface) error {
 	} else {
 		at.WithURL("https://" + net.JoinHostPort(h.externalName(), fmt.Sprint(h.port())) + h.admission)
 	}
-	webhook := admissionapply.ValidatingWebhook().
-		WithName("hub.atoll.dev").
+	return admissionapply.ValidatingWebhook().
+		WithName(name).
 		WithClientConfig(at).
 		WithRules(rules...).
-		WithMatchConditions(admissionapply.MatchCondition().WithName("spec-changed").WithExpression(specChanged)).
-		WithFailurePolicy(admissionregistrationv1.Fail).
 		WithSideEffects(admissionregistrationv1.SideEffectClassNone).
 		WithAdmissionReviewVersions("v1").
 		WithTimeoutSeconds(int32(reviewTimeout.Seconds()))
-	configuration := admissionapply.ValidatingWebhookConfiguration("atoll-hub").WithWebhooks(webhook)
-	if _, err := kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().Apply(ctx, configuration, applied); err != nil {
-		return fmt.Errorf("have the cluster ask this hub about writes: %w", err)
-	}
-	return nil
 }

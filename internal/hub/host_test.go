@@ -22,7 +22,9 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apiserver"
+	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/sandbox"
 )
 
@@ -51,9 +53,10 @@ func TestAKubernetesClusterIsTheStore(t *testing.T) {
 		t.Errorf("the agent's namespace, in a cluster that is no member: %v", err)
 	}
 	b.project("shop")
-	b.joined("member", nil)
+	member := b.joined("member", map[string]string{"at": "host"})
 	b.must(b.client.Get(t.Context(), client.ObjectKey{Namespace: "fleet-hub", Name: "join.member"}, &corev1.Secret{}))
 	b.refusesWhatAnEmbeddedOneRefuses()
+	b.deletesWhatWasJustTurnedToDelete(member)
 
 	for what, c := range map[string]struct {
 		change func(*Options)
@@ -137,6 +140,32 @@ func (b *bench) refusesWhatAnEmbeddedOneRefuses() {
 	if _, err := unasked.Overview(b.Context()); !apierrors.IsForbidden(err) {
 		b.Errorf("the fleet API without a right: %v", err)
 	}
+}
+
+// deletesWhatWasJustTurnedToDelete has an application take its objects with it that
+// is deleted before the hub can have taken note that it shall.
+func (b *bench) deletesWhatWasJustTurnedToDelete(m *member) {
+	b.Helper()
+	key := desired.Key{Project: "shop", Application: "late"}
+	b.deploy("shop", "late", "at=host", v1alpha1.Orphan)
+	m.until("the application is there", func(r desired.Root) bool { _, ok := r.Get(key); return ok })
+	app := b.app("shop", "late")
+	b.must(b.client.Patch(b.Context(), app, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"onDelete":"Delete"}}`))))
+	b.must(b.client.Delete(b.Context(), app)) // asks again while it is told to
+	m.until("its objects are to go", func(r desired.Root) bool {
+		e, ok := r.Get(key)
+		if !ok {
+			b.Fatal("the member was told to leave them")
+		}
+		return e.Withdrawn && e.Policy.OnDelete == v1alpha1.Delete
+	})
+	m.reports(key, report.Withdrawn, report.HealthUnknown)
+	b.eventually("the application goes", func() error {
+		if err := b.client.Get(b.Context(), client.ObjectKeyFromObject(app), app); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is still there: %w", err)
+		}
+		return nil
+	})
 }
 
 // throughAStandby calls a standby's own port, as nothing does once the host knows
