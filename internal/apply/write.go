@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 // and isn't ours stays as it is; Adopt and a handed-over object are exceptions.
 func (e *Engine) create(ctx context.Context, j job) outcome {
 	force := j.want.Policy.Adopt || j.heirOf != ""
+	if out, stop := e.leftAlone(ctx, j); stop {
+		return out
+	}
 	body, gaveUp, err := j.body(nil)
 	if err != nil {
 		return outcome{err: err}
@@ -41,6 +45,9 @@ func (e *Engine) create(ctx context.Context, j job) outcome {
 	if err != nil {
 		return e.failed(ctx, j, err)
 	}
+	if out, stop := e.givenBack(ctx, j, obj); stop {
+		return out
+	}
 	if j.heirOf != "" {
 		e.retire(ctx, j)
 	}
@@ -55,7 +62,7 @@ func (e *Engine) conflict(ctx context.Context, j job, cause error) outcome {
 		return e.failed(ctx, j, err)
 	}
 	if drift.EntryHashOf(live.Object, j.manager) == 0 || !j.mayForce {
-		return outcome{problem: conflictProblem(j, cause)}
+		return outcome{problem: cmp.Or(elsewhere(j, live), conflictProblem(j, cause))}
 	}
 	body, gaveUp, err := j.body(j.object.giveUp)
 	if err != nil {
