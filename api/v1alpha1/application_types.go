@@ -41,6 +41,11 @@ type ApplicationSpec struct {
 	// Rollout says how a change travels over the clusters; absent means that all
 	// are told at once.
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Overrides change what some clusters get, in this order: where two say
+	// different things of one field, the later wins.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	Overrides []Override `json:"overrides,omitempty"`
 	// Pins keep it at revisions, whatever its source says.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
@@ -223,6 +228,11 @@ type ApplicationStatus struct {
 	// Clusters are the chosen clusters, sorted; written only on change.
 	// +listType=atomic
 	Clusters []string `json:"clusters,omitempty"`
+	// Variants are the contents of the revision, by the overrides that make them;
+	// absent when it has none.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	Variants []Variant `json:"variants,omitempty"`
 	// Withdrawing are clusters that have left the placement and whose agents
 	// have not confirmed it yet.
 	// +listType=atomic

@@ -29,10 +29,21 @@ type RevisionSpec struct {
 	// +kubebuilder:validation:MaxLength=53
 	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	Application string `json:"application"`
-	// Digest is of the rendered content: "sha256:" and 64 hex digits.
+	// Digest is of the rendered content: "sha256:" and 64 hex digits. With
+	// overrides it is of the content and of them together.
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest"`
+	// Content is the digest of the content under the overrides; absent without
+	// any, when it is Digest.
+	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
+	// +kubebuilder:validation:MaxLength=71
+	Content string `json:"content,omitempty"`
+	// Overrides are those of the Application at that time: what a cluster gets of
+	// this revision follows from its labels.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	Overrides []Override `json:"overrides,omitempty"`
 	// +kubebuilder:validation:Minimum=0
 	Objects int32 `json:"objects"`
 	// Bytes is the size of the rendered content, uncompressed.

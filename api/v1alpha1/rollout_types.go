@@ -136,13 +136,29 @@ type RolloutPlan struct {
 // else its spec says, such as drift and deletion rules, reaches all clusters at
 // once.
 type Version struct {
-	// Digest is of the content.
+	// Digest is of the content, and names the Revision.
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	Digest string `json:"digest"`
+	// Content is the content's own digest where Digest is of a revision with
+	// overrides, for clusters that all run this one.
+	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
+	// +kubebuilder:validation:MaxLength=71
+	Content string `json:"content,omitempty"`
+	// Variants are the contents by cluster where they run several.
+	// +listType=atomic
+	Variants []VersionVariant `json:"variants,omitempty"`
 	// Namespace, LateBinding and Variables are those of the spec at that time.
 	Namespace   string            `json:"namespace,omitempty"`
 	LateBinding bool              `json:"lateBinding,omitempty"`
 	Variables   map[string]string `json:"variables,omitempty"`
+}
+
+// VersionVariant is the clusters that a version brings one content.
+type VersionVariant struct {
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Content string `json:"content"`
+	// +listType=atomic
+	Clusters []string `json:"clusters"`
 }
 
 // VersionGroup is the clusters that ran one version.

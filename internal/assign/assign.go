@@ -30,6 +30,11 @@ type State struct {
 	// Content is what may be delivered: the digest of the present source when
 	// it was admitted, else of the last Revision that was.
 	Content desired.Digest
+	// Contents are what single clusters get of it, when overrides lie over it;
+	// who is not in it keeps what it has.
+	Contents map[string]desired.Digest
+	// Variants list these contents, for the record.
+	Variants []v1alpha1.Variant
 	// ContentErr says why the present source was not admitted.
 	ContentErr error
 	// Version is what a cluster is to run while a rollout is under way, nil for
@@ -37,7 +42,7 @@ type State struct {
 	Version func(cluster string) *v1alpha1.Version
 	// Pinned is what single clusters are kept at; empty for a pin to nothing
 	// that is known, with which a cluster keeps what it has.
-	Pinned map[string]desired.Digest
+	Pinned map[string]Delivery
 	// PinnedTo says, when the Content is not the source's but pinned, by whom and
 	// why.
 	PinnedTo string
@@ -60,8 +65,10 @@ type Plan struct {
 	Keep bool
 	// Withdrawing are clusters that have not confirmed to have let go.
 	Withdrawing []string
-	Accepted    Condition
-	Placed      Condition
+	// Variants are the contents of the present revision, with overrides.
+	Variants []v1alpha1.Variant
+	Accepted Condition
+	Placed   Condition
 	// Done tells that a deleted application may go.
 	Done bool
 }
@@ -81,7 +88,7 @@ func Make(s State) Plan {
 			Placed:   Condition{Reason: "ProjectMissing", Message: "placement needs the project"},
 		}
 	}
-	p := Plan{Entries: map[string]desired.Entry{}}
+	p := Plan{Entries: map[string]desired.Entry{}, Variants: s.Variants}
 	if !p.place(s) {
 		return p
 	}
@@ -155,12 +162,13 @@ func (p *Plan) enter(s State) {
 	var refused []report.Problem
 	var refusedOn []string
 	for _, name := range p.Decision.Chosen {
-		app, content := s.version(name)
-		if content == "" {
+		app, what := s.version(name)
+		if what.Content == "" {
 			p.hold(s.App, name)
 			continue
 		}
-		e := desired.Build(app, s.Project, byName[name], content)
+		e := desired.Build(app, s.Project, byName[name], what.Content)
+		e.Revision = desired.RevisionName(app.Name, what.Revision)
 		if problems := s.Check(e); len(problems) > 0 {
 			refused, refusedOn = problems, append(refusedOn, name)
 			p.hold(s.App, name)
@@ -175,18 +183,18 @@ func (p *Plan) enter(s State) {
 
 // version is the application as a cluster is to run it, and its content; empty
 // when that is not known or its turn is yet to come.
-func (s State) version(cluster string) (*v1alpha1.Application, desired.Digest) {
-	if content, pinned := s.Pinned[cluster]; pinned {
-		return s.App, content
+func (s State) version(cluster string) (*v1alpha1.Application, Delivery) {
+	if what, pinned := s.Pinned[cluster]; pinned {
+		return s.App, what
 	}
 	if s.Version == nil {
-		return s.App, s.Content
+		return s.App, s.delivery(cluster)
 	}
 	v := s.Version(cluster)
 	if v == nil {
-		return s.App, ""
+		return s.App, Delivery{}
 	}
-	return rollout.With(s.App, *v), desired.Digest(v.Digest)
+	return rollout.With(s.App, *v), Delivery{Revision: desired.Digest(v.Digest), Content: desired.Digest(rollout.ContentOf(*v))}
 }
 
 // hold lets a cluster go on with what ran before a refused change.
@@ -229,7 +237,7 @@ func (p *Plan) withdraw(s State) {
 		if cluster == nil || slices.Contains(p.Clusters, name) {
 			continue
 		}
-		e := desired.Withdraw(desired.Build(s.App, s.Project, cluster, s.Content))
+		e := desired.Withdraw(desired.Build(s.App, s.Project, cluster, s.delivery(name).Content))
 		if s.Released(name, e) {
 			continue
 		}

@@ -73,16 +73,21 @@ func Used(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs []v1a
 		if f := apps[i].Status.Source; f != nil {
 			used[Stored{apps[i].Namespace, desired.Digest(f.Digest)}] = true
 		}
+		for _, v := range apps[i].Status.Variants {
+			used[Stored{apps[i].Namespace, desired.Digest(v.Content)}] = true
+		}
 	}
 	for i := range revisions {
 		r := &revisions[i]
 		if !outdated[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}] {
-			used[Stored{r.Namespace, desired.Digest(r.Spec.Digest)}] = true
+			used[Stored{r.Namespace, desired.Digest(cmp.Or(r.Spec.Content, r.Spec.Digest))}] = true
 		}
 	}
 	for i := range runs {
 		for _, v := range rollout.Versions(&runs[i].Spec.Plan) {
-			used[Stored{runs[i].Namespace, desired.Digest(v.Digest)}] = true
+			for _, content := range rollout.Contents(v) {
+				used[Stored{runs[i].Namespace, desired.Digest(content)}] = true
+			}
 		}
 	}
 	return used

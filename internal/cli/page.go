@@ -164,6 +164,7 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 	}
 	p.field("Variables", pairs(a.Spec.Variables))
 	p.field("Revision", a.Status.Revision)
+	p.field("Contents", contents(a.Status.Variants))
 	if f := a.Status.Source; f != nil {
 		p.field("Commit", commit(f.Commit, v))
 		p.field("Chart", chart(f))
@@ -306,6 +307,9 @@ func revisionPage(r *v1alpha1.Revision, v view) *page {
 	p.field("Content", count(r.Spec.Objects, "object")+", "+size(r.Spec.Bytes))
 	if r.Spec.Secrets > 0 {
 		p.field("Secrets", count(r.Spec.Secrets, "Secret")+", values kept apart and sealed")
+	}
+	if n := len(r.Spec.Overrides); n > 0 {
+		p.field("Overrides", count(int32(n), "override")+", over content "+short(r.Spec.Content))
 	}
 	p.field("Origin", r.Spec.Origin)
 	p.field("Author", r.Spec.Author)

@@ -36,6 +36,7 @@ type Depot struct {
 	// admitted remembers the outcome per application source: parsing again at
 	// each reconcile would cost more than everything else.
 	admitted map[desired.Key]admission
+	overlaid map[overlay]overlaid
 	// unsaved is what was admitted and is not durable yet; see lend.
 	unsaved map[desired.Key]unsaved
 	// checks remembers policy outcomes; they are pure.
@@ -79,11 +80,16 @@ func (r *Refused) Unwrap() error { return r.Err }
 
 // Content is durable content.
 type Content struct {
-	Digest  desired.Digest
-	Objects int
-	Bytes   int64
-	Secrets int
-	Origin  string
+	// Digest names it, together with the Overrides if there are any; Under is
+	// then the digest of what they lie over.
+	Digest desired.Digest
+	Under  desired.Digest
+	// Overrides make of it what each cluster gets.
+	Overrides []v1alpha1.Override
+	Objects   int
+	Bytes     int64
+	Secrets   int
+	Origin    string
 	// Commit is what it was rendered from, if it came from Git.
 	Commit *v1alpha1.Commit
 }
@@ -103,6 +109,8 @@ func (c Content) Revision(app *v1alpha1.Application) *v1alpha1.Revision {
 		Spec: v1alpha1.RevisionSpec{
 			Application: app.Name,
 			Digest:      string(c.Digest),
+			Content:     string(c.Under),
+			Overrides:   c.Overrides,
 			Objects:     int32(c.Objects),
 			Bytes:       c.Bytes,
 			Secrets:     int32(c.Secrets),

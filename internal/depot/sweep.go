@@ -30,7 +30,9 @@ func (d *Depot) Sweep(ctx context.Context, used func(project string, digest desi
 	var swept int
 	for _, name := range projects {
 		n, err := d.sweepProject(ctx, name, used, now)
-		swept += n
+		if swept += n; n > 0 {
+			d.forgetOverlaid()
+		}
 		if err != nil {
 			return swept, fmt.Errorf("sweep the content of project %s: %w", name, err)
 		}

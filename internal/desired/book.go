@@ -149,6 +149,17 @@ func (b *Book) Uses(cluster string, content Digest) (project string, ok bool) {
 	return "", false
 }
 
+// Contents calls use for the content of every entry, in any order.
+func (b *Book) Contents(use func(project string, content Digest)) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, p := range b.clusters {
+		for key, s := range p.entries {
+			use(key.Project, s.Content)
+		}
+	}
+}
+
 // Keys are all applications that some cluster should run, sorted.
 func (b *Book) Keys() []Key {
 	b.mu.RLock()

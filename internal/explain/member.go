@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/override"
 	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/report"
 )
@@ -34,12 +36,26 @@ func (m member) desired() Link {
 	case e.Withdrawn:
 		l.Why = "the cluster is asked to let go of the objects and leave them running"
 	default:
-		l.Why = fmt.Sprintf("the cluster is asked to run %s in namespace %s", e.Revision, e.Namespace)
+		l.Why = fmt.Sprintf("the cluster is asked to run %s in namespace %s%s", e.Revision, e.Namespace, m.f.variant(e))
 		if m.f.waiting(m.c.Cluster) {
 			l.Why += " until its turn in the rollout"
 		}
 	}
 	return l
+}
+
+// variant says which overrides make what a cluster is asked to run; nothing of a
+// revision without any.
+func (f Facts) variant(e *desired.Entry) string {
+	if f.Revision == nil || len(f.Revision.Spec.Overrides) == 0 || e.Revision != f.Revision.Name {
+		return ""
+	}
+	for _, v := range f.Application.Status.Variants {
+		if desired.Digest(v.Content) == e.Content {
+			return ", with " + override.Why(f.Revision.Spec.Overrides, v.Overrides)
+		}
+	}
+	return ""
 }
 
 func (m member) delivery() Link {

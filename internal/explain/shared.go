@@ -104,6 +104,9 @@ func (f Facts) revision() Link {
 		if n := f.Revision.Spec.Secrets; n > 0 {
 			l.Why += fmt.Sprintf(", the values of %s apart and sealed", count(int(n), "Secret"))
 		}
+		if n := len(f.Revision.Spec.Overrides); n > 0 {
+			l.Why += fmt.Sprintf("; %s make %s of it", count(n, "override"), count(len(f.Application.Status.Variants), "content"))
+		}
 	}
 	return l
 }

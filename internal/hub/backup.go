@@ -22,6 +22,7 @@ import (
 	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/rollout"
 	"atoll.dev/atoll/internal/version"
 )
 
@@ -43,6 +44,7 @@ const (
 	clustersKey     = "/atoll.dev/clusters/"
 	revisionsKey    = "/atoll.dev/revisions/"
 	applicationsKey = "/atoll.dev/applications/"
+	rolloutRunsKey  = "/atoll.dev/rolloutruns/"
 	recordKey       = "/configmaps/" + v1alpha1.SystemNamespace + "/" + recordName
 	leaseKey        = "/leases/" + v1alpha1.SystemNamespace + "/" + recordName
 )
@@ -130,7 +132,7 @@ func noteContent(used map[held]bool, key string, value []byte) error {
 		if err := json.Unmarshal(value, &r); err != nil {
 			return fmt.Errorf("read %s in the store: %w", key, err)
 		}
-		used[held{r.Namespace, desired.Digest(r.Spec.Digest)}] = true
+		used[held{r.Namespace, desired.Digest(cmp.Or(r.Spec.Content, r.Spec.Digest))}] = true
 	case strings.HasPrefix(key, applicationsKey):
 		var app v1alpha1.Application
 		if err := json.Unmarshal(value, &app); err != nil {
@@ -141,6 +143,19 @@ func noteContent(used map[held]bool, key string, value []byte) error {
 		}
 		if f := app.Status.Source; f != nil && f.Digest != "" {
 			used[held{app.Namespace, desired.Digest(f.Digest)}] = true
+		}
+		for _, v := range app.Status.Variants {
+			used[held{app.Namespace, desired.Digest(v.Content)}] = true
+		}
+	case strings.HasPrefix(key, rolloutRunsKey):
+		var run v1alpha1.RolloutRun
+		if err := json.Unmarshal(value, &run); err != nil {
+			return fmt.Errorf("read %s in the store: %w", key, err)
+		}
+		for _, v := range rollout.Versions(&run.Spec.Plan) {
+			for _, content := range rollout.Contents(v) {
+				used[held{run.Namespace, desired.Digest(content)}] = true
+			}
 		}
 	}
 	return nil

@@ -65,6 +65,9 @@ func (h *hub) sweep(ctx context.Context, now time.Time) (int, error) {
 		}
 	}
 	used := assign.Used(apps.Items, revisions.Items, runs.Items, outdated)
+	h.book.Contents(func(project string, content desired.Digest) {
+		used[assign.Stored{Project: project, Digest: content}] = true
+	})
 	return h.depot.Sweep(ctx, func(project string, digest desired.Digest) bool {
 		return used[assign.Stored{Project: project, Digest: digest}]
 	}, now)

@@ -33,12 +33,25 @@ type Request struct {
 // recorded.
 func Due(r Request) bool {
 	if r.Last == nil {
-		all := len(r.Ran) == 1 && Same(r.Ran[0].Version, r.Target) && len(r.Ran[0].Clusters) == len(r.Clusters)
-		return r.Rules != nil && len(r.Clusters) > 0 && !all
+		return r.Rules != nil && len(r.Clusters) > 0 && !ranAll(r)
 	}
 	again := r.Last.Status.Phase == v1alpha1.RolloutSuperseded ||
 		r.Last.Status.Phase == v1alpha1.RolloutRolledBack && r.Last.Spec.Control.Resumed > r.Last.Status.Resumed
-	return again || !Same(r.Last.Spec.Plan.Target, r.Target)
+	return again || !Same(r.Last.Spec.Plan.Target, r.Target) || len(moved(r)) > 0
+}
+
+// ranAll tells that every cluster ran the target before there were runs.
+func ranAll(r Request) bool {
+	n := 0
+	for _, group := range r.Ran {
+		for _, name := range group.Clusters {
+			if on := On(&r.Target, name); on == nil || !Same(group.Version, *on) {
+				return false
+			}
+			n++
+		}
+	}
+	return n == len(r.Clusters)
 }
 
 // Begin is the plan of a run.
@@ -49,6 +62,9 @@ func Begin(r Request) (v1alpha1.RolloutPlan, error) {
 	}
 	if len(rules.Waves) == 0 {
 		rules.Waves = DefaultWaves()
+	}
+	if some := moved(r); len(some) > 0 {
+		r.Clusters, r.Cause = some, r.Cause+movedWhy(some)
 	}
 	waves, err := Waves(rules.Waves, r.Clusters)
 	if err != nil {
@@ -75,7 +91,7 @@ func Begin(r Request) (v1alpha1.RolloutPlan, error) {
 		plan.Number = r.Last.Spec.Plan.Number + 1
 		plan.Before = NewCourse(r.Last).ran(r.Clusters)
 		plan.Stable = stable(r.Last)
-	} else if len(r.Ran) == 1 {
+	} else if len(r.Ran) == 1 && r.Ran[0].Version.Content == "" {
 		plan.Stable = &r.Ran[0].Version
 	}
 	return plan, nil

@@ -25,9 +25,9 @@ func With(app *v1alpha1.Application, v v1alpha1.Version) *v1alpha1.Application {
 	return &then
 }
 
-// Same compares versions.
+// Same compares versions, each as a whole or as one cluster runs it.
 func Same(a, b v1alpha1.Version) bool {
-	return a.Digest == b.Digest && a.Namespace == b.Namespace && a.LateBinding == b.LateBinding && maps.Equal(a.Variables, b.Variables)
+	return ContentOf(a) == ContentOf(b) && a.Namespace == b.Namespace && a.LateBinding == b.LateBinding && maps.Equal(a.Variables, b.Variables)
 }
 
 // Course is a run as each cluster sees it.
@@ -56,7 +56,9 @@ func NewCourse(run *v1alpha1.RolloutRun) *Course {
 
 // Version is what a cluster is to run; nil means that it keeps what it has,
 // and that one that has nothing gets nothing yet.
-func (c *Course) Version(cluster string) *v1alpha1.Version {
+func (c *Course) Version(cluster string) *v1alpha1.Version { return On(c.version(cluster), cluster) }
+
+func (c *Course) version(cluster string) *v1alpha1.Version {
 	plan, status := &c.run.Spec.Plan, &c.run.Status
 	turn, member := c.turn[cluster]
 	before := c.before[cluster]

@@ -145,9 +145,9 @@ func (s *scene) picture() string {
 			case v == nil:
 				b.WriteByte('-')
 			case m.Passed:
-				b.WriteString(strings.ToUpper(v.Digest[7:8]))
+				b.WriteString(strings.ToUpper(rollout.ContentOf(*v)[7:8]))
 			default:
-				b.WriteString(v.Digest[7:8])
+				b.WriteString(rollout.ContentOf(*v)[7:8])
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
-	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/explain"
 )
 
@@ -75,7 +75,7 @@ func (s *server) gatherRevision(ctx context.Context, f *explain.Facts) error {
 		return client.IgnoreNotFound(err)
 	}
 	f.Revision = revision
-	if _, err := s.Depot.Content(ctx, app.Namespace, desired.Digest(revision.Spec.Digest)); err != nil {
+	if _, err := s.Depot.Content(ctx, app.Namespace, depot.Recorded(revision).Base()); err != nil {
 		f.StoreErr = err.Error()
 	} else {
 		f.Stored = true

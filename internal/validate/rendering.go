@@ -32,9 +32,7 @@ func rendering(at *field.Path, s v1alpha1.Source) field.ErrorList {
 	}
 	if k := s.Kustomize; k != nil {
 		for i, image := range k.Images {
-			if image.NewName == "" && image.NewTag == "" && image.Digest == "" {
-				errs = append(errs, field.Required(at.Child("kustomize", "images").Index(i), "give newName, newTag or digest"))
-			}
+			errs = append(errs, changedImage(at.Child("kustomize", "images").Index(i), image)...)
 		}
 	}
 	return errs

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -124,6 +126,64 @@ func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.
 		t.Fatalf("unpin: %s", r)
 	}
 	runsImage(t, f.Member("b"), "waves", "web:2")
+
+	// Overrides: b's own, by its labels, and the Secret's value with it. A hub that
+	// starts anew tells nobody anything new.
+	overridden(t, f, app)
+	_, first := web(t, f.Member("a"), "waves")
+	_, second := web(t, f.Member("b"), "waves")
+	f.Hub.Restart()
+	app.Settles(2)
+	if _, now := web(t, f.Member("a"), "waves"); now != first {
+		t.Errorf("a was told something by the start of a hub")
+	}
+	if _, now := web(t, f.Member("b"), "waves"); now != second {
+		t.Errorf("b was told something by the start of a hub")
+	}
+}
+
+// overridden has b, and not a, run another image, and looks at what people are
+// told of it.
+func overridden(t *testing.T, f *testfleet.Fleet, app *testfleet.App) {
+	t.Helper()
+	object := app.Get()
+	patch := client.MergeFrom(object.DeepCopy())
+	object.Spec.Rollout = nil
+	object.Spec.Overrides = []v1alpha1.Override{{
+		Clusters: "only=b", Images: []v1alpha1.ImageOverride{{Name: "web", NewTag: "b"}},
+		Patches: []v1alpha1.ObjectPatch{{Target: v1alpha1.PatchTarget{Kind: "Secret"}, Patch: "metadata: {labels: {patched: 'yes'}}"}},
+	}}
+	if err := f.Hub.Client().Patch(t.Context(), object, patch); err != nil {
+		t.Fatal(err)
+	}
+	f.Deploy("waves", "web", stream(deployment("web", "web:2", 2), manifest("Secret", "login", map[string]any{"stringData": map[string]any{"password": "x1"}})))
+	cluster := &v1alpha1.Cluster{}
+	if err := f.Hub.Client().Get(t.Context(), client.ObjectKey{Name: "b"}, cluster); err != nil {
+		t.Fatal(err)
+	}
+	patch = client.MergeFrom(cluster.DeepCopy())
+	cluster.Labels["only"] = "b"
+	if err := f.Hub.Client().Patch(t.Context(), cluster, patch); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = f.Hub.Client().Patch(context.WithoutCancel(t.Context()), cluster, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"only":null}}}`)))
+	})
+	runsImage(t, f.Member("b"), "waves", "web:b")
+	app.Settles(2)
+	login := &corev1.Secret{}
+	if err := f.Member("b").Client().Get(t.Context(), client.ObjectKey{Namespace: "waves", Name: "login"}, login); err != nil || string(login.Data["password"]) != "x1" || login.Labels["patched"] != "yes" {
+		t.Errorf("b has the Secret %v with labels %v: %v", len(login.Data["password"]), login.Labels, err)
+	}
+	if image, _ := web(t, f.Member("a"), "waves"); image != "web:2" {
+		t.Errorf("a runs %s", image)
+	}
+	if out := f.Hub.CLI("explain", "app/web", "-p", "waves").Stdout; !has(out, "with override 0 (only=b)") {
+		t.Errorf("explain does not say it:\n%s", out)
+	}
+	if out := f.Hub.CLI("describe", "app/web", "-p", "waves").Stdout; !has(out, "on 1 cluster by override 0") {
+		t.Errorf("the page does not say it:\n%s", out)
+	}
 }
 
 func runsImage(t *testing.T, m *testfleet.Member, namespace, want string) {

@@ -44,6 +44,9 @@ type Depot interface {
 	// Check returns what the project forbids in a content; an error is that it
 	// cannot be read now.
 	Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error)
+	// Overlaid makes the content durable that comes of one with overrides where
+	// those in these places count.
+	Overlaid(ctx context.Context, project string, c depot.Content, of []int32, recorded desired.Digest) (desired.Digest, error)
 }
 
 // Intent fills the Book.
@@ -279,10 +282,13 @@ func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *
 // revision is what may be delivered.
 func (r *Intent) content(ctx context.Context, app *v1alpha1.Application, namespace string, s *assign.State) (depot.Content, error) {
 	content, err := r.Depot.Admit(ctx, app, namespace)
+	if err == nil {
+		content = content.With(app.Spec.Overrides)
+		err = r.deliver(ctx, app, s, content)
+	}
 	var refused *depot.Refused
 	switch {
 	case err == nil:
-		s.Content = content.Digest
 		return content, nil
 	case !errors.As(err, &refused):
 		return content, err
@@ -294,12 +300,16 @@ func (r *Intent) content(ctx context.Context, app *v1alpha1.Application, namespa
 // last puts the last admitted revision, if there is one, where the present
 // source would be.
 func (r *Intent) last(ctx context.Context, app *v1alpha1.Application, s *assign.State) error {
-	s.Content = ""
+	s.Content, s.Contents, s.Variants = "", nil, nil
 	revision, err := r.revision(ctx, app)
-	if revision != nil {
-		s.Content = desired.Digest(revision.Spec.Digest)
+	if revision == nil || err != nil {
+		return err
 	}
-	return err
+	var refused *depot.Refused
+	if err := r.deliver(ctx, app, s, depot.Recorded(revision)); !errors.As(err, &refused) {
+		return err
+	}
+	return nil // the clusters keep what they have
 }
 
 // revision is the one that the status names; nil when there is none.
@@ -382,7 +392,7 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course
 		if err := r.recordRevision(ctx, app, admitted); err != nil {
 			return err
 		}
-		next.Revision = desired.RevisionName(app.Name, admitted.Digest)
+		next.Revision, next.Variants = desired.RevisionName(app.Name, admitted.Digest), plan.Variants
 	}
 	if !plan.Keep {
 		next.Clusters, next.Withdrawing = plan.Clusters, plan.Withdrawing

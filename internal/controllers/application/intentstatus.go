@@ -20,6 +20,7 @@ import (
 // undo the other.
 type intentStatus struct {
 	Revision    string             `json:"revision,omitempty"`
+	Variants    []v1alpha1.Variant `json:"variants,omitempty"`
 	Rollout     string             `json:"rollout,omitempty"`
 	Clusters    []string           `json:"clusters,omitempty"`
 	Withdrawing []string           `json:"withdrawing,omitempty"`
@@ -29,6 +30,7 @@ type intentStatus struct {
 func statusOf(app *v1alpha1.Application) intentStatus {
 	s := intentStatus{
 		Revision:    app.Status.Revision,
+		Variants:    app.Status.Variants,
 		Rollout:     app.Status.Rollout,
 		Clusters:    app.Status.Clusters,
 		Withdrawing: app.Status.Withdrawing,

@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -10,7 +11,6 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/depot"
-	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/rollout"
 )
 
@@ -26,11 +26,17 @@ func (r *Intent) pin(ctx context.Context, app *v1alpha1.Application, s *assign.S
 			return admitted, err
 		}
 		if s.Pinned == nil {
-			s.Pinned = map[string]desired.Digest{}
+			s.Pinned = map[string]assign.Delivery{}
 		}
-		s.Pinned[cluster] = ""
-		if revision != nil {
-			s.Pinned[cluster] = desired.Digest(revision.Spec.Digest)
+		s.Pinned[cluster] = assign.Delivery{}
+		if revision == nil {
+			continue
+		}
+		if s.Pinned[cluster], err = r.deliverTo(ctx, app, s, depot.Recorded(revision), cluster); err != nil {
+			if !asRefused(err, s) {
+				return admitted, err
+			}
+			s.Pinned[cluster] = assign.Delivery{}
 		}
 	}
 	var to *v1alpha1.Revision
@@ -52,8 +58,25 @@ func (r *Intent) pin(ctx context.Context, app *v1alpha1.Application, s *assign.S
 		}
 	}
 	s.ContentErr = nil // it is not what is delivered
-	s.Content, s.PinnedTo = desired.Digest(to.Spec.Digest), describePin(pins.All)
-	return contentOf(to), nil
+	recorded := depot.Recorded(to)
+	if err := r.deliver(ctx, app, s, recorded); err != nil {
+		if !asRefused(err, s) {
+			return admitted, err
+		}
+		return depot.Content{}, r.last(ctx, app, s)
+	}
+	s.PinnedTo = describePin(pins.All)
+	return recorded, nil
+}
+
+// asRefused puts an error into the state that is its author's to mend.
+func asRefused(err error, s *assign.State) bool {
+	var refused *depot.Refused
+	if errors.As(err, &refused) {
+		s.ContentErr = refused
+		return true
+	}
+	return false
 }
 
 // pinned is the Revision that a pin names; nil, with the reason in the state,
@@ -81,10 +104,4 @@ func describePin(pin *v1alpha1.Pin) string {
 		text += ", until " + pin.Expires.UTC().Format("2006-01-02 15:04 MST")
 	}
 	return text
-}
-
-func contentOf(r *v1alpha1.Revision) depot.Content {
-	return depot.Content{
-		Digest: desired.Digest(r.Spec.Digest), Objects: int(r.Spec.Objects), Bytes: r.Spec.Bytes, Secrets: int(r.Spec.Secrets), Origin: r.Spec.Origin,
-	}
 }

@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/report"
@@ -61,7 +63,7 @@ func (r *Intent) depart(ctx context.Context, app *v1alpha1.Application, s *assig
 	last, away := c.run, false
 	namespace := desired.MemberNamespace(app, s.Project)
 	request := rollout.Request{
-		Application: app.Name, Rules: app.Spec.Rollout, Target: rollout.VersionOf(app, namespace, string(s.Content)), Last: last,
+		Application: app.Name, Rules: app.Spec.Rollout, Target: spread(rollout.VersionOf(app, namespace, string(s.Content)), s.Contents, chosen), Last: last,
 		Cause: fmt.Sprintf("revision %s", desired.RevisionName(app.Name, s.Content)),
 	}
 	for i := range s.Clusters {
@@ -72,7 +74,7 @@ func (r *Intent) depart(ctx context.Context, app *v1alpha1.Application, s *assig
 		}
 	}
 	if last == nil {
-		ran, err := r.ran(ctx, s.App, namespace, chosen)
+		ran, err := r.ran(ctx, s, namespace, chosen)
 		if err != nil {
 			return err
 		}
@@ -106,8 +108,9 @@ func (r *Intent) depart(ctx context.Context, app *v1alpha1.Application, s *assig
 // ran is what the clusters run of an application that had no rollout before:
 // what the Book holds of them, or the recorded revision when this hub has just
 // started.
-func (r *Intent) ran(ctx context.Context, app *v1alpha1.Application, namespace string, chosen map[string]bool) ([]v1alpha1.VersionGroup, error) {
-	recorded, err := r.recorded(ctx, app, namespace)
+func (r *Intent) ran(ctx context.Context, s *assign.State, namespace string, chosen map[string]bool) ([]v1alpha1.VersionGroup, error) {
+	app := s.App
+	recorded, err := r.recorded(ctx, s, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +120,12 @@ func (r *Intent) ran(ctx context.Context, app *v1alpha1.Application, namespace s
 		if !chosen[name] {
 			continue
 		}
-		v := recorded
+		v := rollout.On(recorded, name)
 		if e, _, ok := r.Book.Get(name, key); ok && e.Content != "" && !e.Withdrawn {
 			v = versionIn(e)
+			if recorded != nil && e.Revision == desired.RevisionName(app.Name, desired.Digest(recorded.Digest)) && v.Digest != recorded.Digest {
+				v.Digest, v.Content = recorded.Digest, v.Digest
+			}
 		}
 		if v != nil {
 			groups = rollout.Group(groups, *v, name)
@@ -128,14 +134,24 @@ func (r *Intent) ran(ctx context.Context, app *v1alpha1.Application, namespace s
 	return groups, nil
 }
 
-// recorded is the version of the revision that the status names.
-func (r *Intent) recorded(ctx context.Context, app *v1alpha1.Application, namespace string) (*v1alpha1.Version, error) {
-	revision, err := r.revision(ctx, app)
+// recorded is the version of the revision that the status names, on the clusters
+// that the status names.
+func (r *Intent) recorded(ctx context.Context, s *assign.State, namespace string) (*v1alpha1.Version, error) {
+	revision, err := r.revision(ctx, s.App)
 	if revision == nil || err != nil {
 		return nil, err
 	}
-	v := rollout.VersionOf(app, namespace, revision.Spec.Digest)
-	return &v, nil
+	v, content := rollout.VersionOf(s.App, namespace, revision.Spec.Digest), depot.Recorded(revision)
+	if len(content.Overrides) == 0 {
+		return &v, nil
+	}
+	contents, _, err := r.variants(ctx, s.App, content, named(s.Clusters, s.App.Status.Clusters))
+	var refused *depot.Refused
+	if len(contents) == 0 || errors.As(err, &refused) {
+		return nil, nil // not known
+	}
+	v = rollout.Spread(v, contents)
+	return &v, err
 }
 
 // versionIn is the version that an entry asks a cluster for.
