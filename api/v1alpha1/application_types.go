@@ -80,8 +80,9 @@ type ApplicationSpec struct {
 
 // Source is where the manifests come from: exactly one of its fields.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.inline), has(self.content), has(self.git)].filter(given, given).size() == 1",message="give exactly one of inline, content and git"
-// +kubebuilder:validation:XValidation:rule="(!has(self.helm) && !has(self.kustomize)) || has(self.git)",message="helm and kustomize say how a folder of git is rendered"
+// +kubebuilder:validation:XValidation:rule="[has(self.inline), has(self.content), has(self.git), has(self.chart), has(self.oci)].filter(given, given).size() == 1",message="give exactly one of inline, content, git, chart and oci"
+// +kubebuilder:validation:XValidation:rule="!has(self.helm) || has(self.git) || has(self.chart) || has(self.oci)",message="helm says how a chart of git, chart or oci is rendered"
+// +kubebuilder:validation:XValidation:rule="!has(self.kustomize) || has(self.git) || has(self.oci)",message="kustomize says how a folder of git or oci is rendered"
 // +kubebuilder:validation:XValidation:rule="!has(self.helm) || !has(self.kustomize)",message="give helm or kustomize, as the folder is"
 type Source struct {
 	// Inline is YAML of at most 256 KiB without Secret values.
@@ -91,10 +92,14 @@ type Source struct {
 	Content *ContentSource `json:"content,omitempty"`
 	// Git is a folder of a Git repository, which the hub follows.
 	Git *GitSource `json:"git,omitempty"`
-	// Helm says how a chart in the Git folder is rendered; without it the folder
-	// is told by what lies in it.
+	// Chart is a chart of a Helm repository or registry, which the hub follows.
+	Chart *ChartSource `json:"chart,omitempty"`
+	// OCI is an artifact in a registry, which the hub follows.
+	OCI *OCISource `json:"oci,omitempty"`
+	// Helm says how a chart in the folder is rendered; without it the folder is
+	// told by what lies in it.
 	Helm *HelmOptions `json:"helm,omitempty"`
-	// Kustomize says how a kustomization in the Git folder is built.
+	// Kustomize says how a kustomization in the folder is built.
 	Kustomize *KustomizeOptions `json:"kustomize,omitempty"`
 }
 
@@ -217,7 +222,7 @@ type ApplicationStatus struct {
 	Revision string `json:"revision,omitempty"`
 	// Rollout is the name of the RolloutRun by which it travels, if it does.
 	Rollout string `json:"rollout,omitempty"`
-	// Source is what was fetched for spec.source.git.
+	// Source is what was fetched for a source that the hub follows.
 	Source *FetchedSource `json:"source,omitempty"`
 	Counts Counts         `json:"counts,omitempty"`
 	// Exceptions names at most ten clusters that are not well, worst first.

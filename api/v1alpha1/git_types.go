@@ -20,6 +20,8 @@ type GitSource struct {
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
 	// Interval is how often the repository is asked; at least 10s, default 60s.
 	Interval *metav1.Duration `json:"interval,omitempty"`
+	// Verify says whose signature a commit must have, by ssh or OpenPGP.
+	Verify *Verification `json:"verify,omitempty"`
 }
 
 // SecretReference names a Secret in the same namespace.
@@ -66,12 +68,13 @@ type FetchedSource struct {
 	Refused *RefusedCommit `json:"refused,omitempty"`
 }
 
-// Commit is one commit, as its repository tells.
+// Commit is one commit, chart or artifact, as its origin tells.
 type Commit struct {
-	// ID is "sha1:" and 40 hex digits.
+	// ID is "sha1:" and 40 hex digits of a commit, "sha256:" and 64 of a chart's
+	// archive or of a manifest in a registry.
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
-	// Ref is what led to it, such as "refs/heads/main".
+	// Ref is what led to it, such as "refs/heads/main", or a version, or a tag.
 	// +kubebuilder:validation:MaxLength=300
 	Ref string `json:"ref,omitempty"`
 	// Author is NAME <ADDRESS>, as the commit claims.
@@ -83,15 +86,22 @@ type Commit struct {
 	// Chart is the name and version of the chart that was rendered.
 	// +kubebuilder:validation:MaxLength=512
 	Chart string `json:"chart,omitempty"`
-	// Time is when it was committed.
+	// Time is when it was committed, or is said to have been made.
 	Time *metav1.Time `json:"time,omitempty"`
 	// Replaces is the commit that the reference led to before, when history was
 	// rewritten and no longer holds it.
 	// +kubebuilder:validation:MaxLength=128
 	Replaces string `json:"replaces,omitempty"`
+	// Source and SourceRevision are what an artifact says that it was made of.
+	// +kubebuilder:validation:MaxLength=512
+	Source string `json:"source,omitempty"`
+	// +kubebuilder:validation:MaxLength=512
+	SourceRevision string `json:"sourceRevision,omitempty"`
+	// Verified is set where a signature was asked for.
+	Verified *Verified `json:"verified,omitempty"`
 }
 
-// RefusedCommit is a commit whose content cannot be delivered.
+// RefusedCommit is a commit, chart or artifact whose content cannot be delivered.
 type RefusedCommit struct {
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`

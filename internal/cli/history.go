@@ -117,8 +117,7 @@ func (past history) revisions(now time.Time) grid {
 		}
 		from := r.Spec.Origin
 		if commit := r.Spec.Commit; commit != nil {
-			id := strings.TrimPrefix(commit.ID, "sha1:")
-			from = strings.TrimSpace(id[:min(len(id), 12)] + " " + commit.Message)
+			from = revisionWords(commit)
 			if commit.Author != "" {
 				from += " (" + commit.Author + ")"
 			}

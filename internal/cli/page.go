@@ -168,6 +168,8 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 	if f := a.Status.Source; f != nil {
 		p.field("Commit", commit(f.Commit, v))
 		p.field("Chart", chart(f))
+		p.field("Made of", madeOf(f.Commit))
+		p.field("Signature", signature(f.Commit))
 	}
 	p.field("State", deliveryDetail(a.Status))
 	if a.Status.AsOf != nil {
@@ -178,8 +180,13 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 }
 
 func source(s v1alpha1.Source) string {
-	if g := s.Git; g != nil {
-		return repository(g) + rendering(s)
+	switch {
+	case s.Git != nil:
+		return repository(s.Git) + rendering(s)
+	case s.Chart != nil:
+		return helmChart(s.Chart) + rendering(s)
+	case s.OCI != nil:
+		return artifact(s.OCI) + rendering(s)
 	}
 	if s.Content != nil {
 		return short(s.Content.Digest) + " from " + orNone(s.Content.Origin)
@@ -204,6 +211,39 @@ func repository(g *v1alpha1.GitSource) string {
 		words = append(words, "commit "+r.Commit[:12])
 	}
 	return strings.Join(words, ", ")
+}
+
+// helmChart is "chart shop of https://h/p, versions 1.x".
+func helmChart(c *v1alpha1.ChartSource) string {
+	words := "chart " + c.Name + " of " + c.Repository
+	if c.Version != "" {
+		words += ", versions " + c.Version
+	}
+	return words + signedWith(c.Verify)
+}
+
+// artifact is "oci://h/p, folder deploy, tag v1".
+func artifact(o *v1alpha1.OCISource) string {
+	words := []string{o.URL}
+	if o.Path != "" {
+		words = append(words, "folder "+o.Path)
+	}
+	switch r := o.Ref; {
+	case r.Tag != "":
+		words = append(words, "tag "+r.Tag)
+	case r.Semver != "":
+		words = append(words, "versions "+r.Semver)
+	case r.Digest != "":
+		words = append(words, short(r.Digest))
+	}
+	return strings.Join(words, ", ") + signedWith(o.Verify)
+}
+
+func signedWith(v *v1alpha1.Verification) string {
+	if v == nil {
+		return ""
+	}
+	return ", signed with a key in Secret " + v.SecretRef.Name
 }
 
 // rendering is ", Helm, values of prod.yaml", or "" for what the folder tells.
@@ -238,13 +278,13 @@ func chart(f *v1alpha1.FetchedSource) string {
 	return fmt.Sprintf("%s, %d renders that came out alike", f.Commit.Chart, f.Renders)
 }
 
-// commit is "1a2b3c4d5e6f mend the door, by Ada <ada@example.com>, 3h ago".
+// commit is "1a2b3c4d5e6f mend the door, by Ada <ada@example.com>, 3h ago", and
+// of a chart or artifact "1a2b3c4d5e6f 1.2.3, 3h ago".
 func commit(c *v1alpha1.Commit, v view) string {
 	if c == nil {
 		return ""
 	}
-	_, id, _ := strings.Cut(c.ID, ":")
-	words := strings.TrimSuffix(id[:min(len(id), 12)]+" "+c.Message, " ")
+	words := revisionWords(c)
 	if c.Author != "" {
 		words += ", by " + c.Author
 	}
@@ -252,6 +292,36 @@ func commit(c *v1alpha1.Commit, v view) string {
 		words += ", " + ago(v.now, c.Time.Time)
 	}
 	return words
+}
+
+// revisionWords are a commit's ID and message, or the digest and the version or
+// tag of what has no message.
+func revisionWords(c *v1alpha1.Commit) string {
+	scheme, id, _ := strings.Cut(c.ID, ":")
+	words := c.Message
+	if scheme != "sha1" {
+		words = c.Ref
+	}
+	return strings.TrimSpace(id[:min(len(id), 12)] + " " + words)
+}
+
+// madeOf is what an artifact claims, "https://h/p at main@sha1:1a2b".
+func madeOf(c *v1alpha1.Commit) string {
+	if c == nil {
+		return ""
+	}
+	if c.SourceRevision == "" {
+		return c.Source
+	}
+	return strings.TrimSpace(c.Source + " at " + c.SourceRevision)
+}
+
+// signature is "cosign.pub of Secret keys (sha256:1a2b)".
+func signature(c *v1alpha1.Commit) string {
+	if c == nil || c.Verified == nil {
+		return ""
+	}
+	return fmt.Sprintf("good, by %s of Secret %s (%s)", c.Verified.Key, c.Verified.Secret, short(c.Verified.Fingerprint))
 }
 
 func clusterStates(states []fleet.ClusterState, v view) grid {
@@ -314,5 +384,7 @@ func revisionPage(r *v1alpha1.Revision, v view) *page {
 	p.field("Origin", r.Spec.Origin)
 	p.field("Author", r.Spec.Author)
 	p.field("Commit", commit(r.Spec.Commit, v))
+	p.field("Made of", madeOf(r.Spec.Commit))
+	p.field("Signature", signature(r.Spec.Commit))
 	return p
 }

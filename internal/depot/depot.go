@@ -90,7 +90,7 @@ type Content struct {
 	Bytes     int64
 	Secrets   int
 	Origin    string
-	// Commit is what it was rendered from, if it came from Git.
+	// Commit is what it was rendered from, if the hub fetched it.
 	Commit *v1alpha1.Commit
 }
 
@@ -174,7 +174,7 @@ func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace 
 	if err != nil && !errors.As(err, &refused) {
 		return Content{}, err
 	}
-	if app.Spec.Source.Git != nil || err != nil && app.Spec.Source.Content != nil {
+	if source.Followed(app.Spec.Source) != nil || err != nil && app.Spec.Source.Content != nil {
 		return c, err // what was fetched, or uploaded, may change; it is cheap to look again
 	}
 	d.mu.Lock()
@@ -184,7 +184,7 @@ func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace 
 }
 
 func sameSource(a, b v1alpha1.Source) bool {
-	if a.Inline != b.Inline || (a.Content == nil) != (b.Content == nil) || (a.Git == nil) != (b.Git == nil) {
+	if a.Inline != b.Inline || (a.Content == nil) != (b.Content == nil) || (source.Followed(a) == nil) != (source.Followed(b) == nil) {
 		return false
 	}
 	return a.Content == nil || *a.Content == *b.Content
@@ -204,7 +204,7 @@ func (d *Depot) admit(ctx context.Context, app *v1alpha1.Application, namespace 
 		c.Origin = upload.Origin
 		return c, nil
 	}
-	if app.Spec.Source.Git != nil {
+	if source.Followed(app.Spec.Source) != nil {
 		return d.admitFetched(ctx, app)
 	}
 	// Inline manifests lie in clear in the hub's store: no Ref, no Secret values.

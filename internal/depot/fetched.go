@@ -41,7 +41,7 @@ func (d *Depot) Holds(ctx context.Context, project string, digest desired.Digest
 // commit that was refused makes the application refused, and what runs stays;
 // a repository that cannot be reached changes nothing.
 func (d *Depot) admitFetched(ctx context.Context, app *v1alpha1.Application) (Content, error) {
-	fetched, git := app.Status.Source, app.Spec.Source.Git
+	fetched := app.Status.Source
 	switch {
 	case fetched == nil || fetched.Of != source.Of(app):
 		return Content{}, d.notYet(app)
@@ -60,7 +60,7 @@ func (d *Depot) admitFetched(ctx context.Context, app *v1alpha1.Application) (Co
 	}
 	c := describe(b, data)
 	c.Commit = fetched.Commit
-	c.Origin = source.Line(source.ShortID(fetched.Commit.ID) + " of " + git.URL)
+	c.Origin = source.Line(source.Followed(app.Spec.Source).Told(fetched.Commit))
 	return c, nil
 }
 
@@ -70,5 +70,5 @@ func (d *Depot) notYet(app *v1alpha1.Application) error {
 	if c != nil && c.Status == "False" && c.ObservedGeneration == app.Generation {
 		return &Refused{Why: c.Reason, Err: errors.New(c.Message)}
 	}
-	return &Refused{Why: "Fetching", Err: fmt.Errorf("%s is being fetched", app.Spec.Source.Git.URL)}
+	return &Refused{Why: "Fetching", Err: fmt.Errorf("%s is being fetched", source.Followed(app.Spec.Source).URL)}
 }

@@ -9,6 +9,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/placement"
+	"atoll.dev/atoll/internal/source"
 )
 
 // Facts is everything that a Chain is made from.
@@ -79,8 +80,11 @@ func (f Facts) ref() string     { return "app/" + f.Application.Name }
 func (f Facts) project() string { return " --project " + f.Application.Namespace }
 
 func (f Facts) deploy() string {
-	if git := f.Application.Spec.Source.Git; git != nil {
-		return "commit that to " + git.URL
+	if follow := source.Followed(f.Application.Spec.Source); follow != nil {
+		if follow.Kind == source.Git {
+			return "commit that to " + follow.URL
+		}
+		return "publish that at " + follow.URL
 	}
 	return fmt.Sprintf("atoll deploy %s -f PATH%s", f.Application.Name, f.project())
 }

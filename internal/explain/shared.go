@@ -11,6 +11,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/placement"
+	"atoll.dev/atoll/internal/source"
 )
 
 // condition is the application's condition if it speaks of the present spec.
@@ -56,8 +57,8 @@ func (f Facts) unfetched() *metav1.Condition {
 }
 
 func (f Facts) mendSource(reason string) string {
-	if f.Application.Spec.Source.Git != nil && reason != "PolicyRefused" {
-		return "mend it in the repository, or spec.source.git and its Secret; the hub looks again by itself, and now with: kubectl annotate applications.atoll.dev " +
+	if follow := source.Followed(f.Application.Spec.Source); follow != nil && reason != "PolicyRefused" {
+		return "mend it in the repository, or spec.source." + follow.Field + " and its Secret; the hub looks again by itself, and now with: kubectl annotate applications.atoll.dev " +
 			f.Application.Name + " -n " + f.Application.Namespace + " --overwrite atoll.dev/fetch=$(date +%s)"
 	}
 	if reason == "PolicyRefused" {
@@ -70,16 +71,16 @@ func (f Facts) mendSource(reason string) string {
 }
 
 func (f Facts) origin() string {
-	source := f.Application.Spec.Source
+	from := f.Application.Spec.Source
+	follow := source.Followed(from)
 	switch {
-	case source.Git != nil && f.Application.Status.Source != nil && f.Application.Status.Source.Commit != nil:
+	case follow != nil && f.Application.Status.Source != nil && f.Application.Status.Source.Commit != nil:
 		c := f.Application.Status.Source.Commit
-		_, id, _ := strings.Cut(c.ID, ":")
-		return strings.TrimSuffix(fmt.Sprintf("admitted, commit %.12s of %s: %s", id, source.Git.URL, c.Message), ": ")
-	case source.Content == nil:
+		return strings.TrimSuffix("admitted, "+follow.Told(c)+": "+c.Message, ": ")
+	case from.Content == nil:
 		return "the inline manifests are admitted"
-	case source.Content.Origin != "":
-		return "admitted, from " + source.Content.Origin
+	case from.Content.Origin != "":
+		return "admitted, from " + from.Content.Origin
 	default:
 		return "admitted, as uploaded"
 	}

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/source"
 )
 
 const (
@@ -149,8 +150,8 @@ func (h *handler) wake(ctx context.Context, project, secret string, told time.Ti
 	var count int
 	var failed error
 	for i := range apps.Items {
-		git := apps.Items[i].Spec.Source.Git
-		if git == nil || git.SecretRef == nil || git.SecretRef.Name != secret {
+		follow := source.Followed(apps.Items[i].Spec.Source)
+		if follow == nil || follow.SecretRef == nil || follow.SecretRef.Name != secret {
 			continue
 		}
 		err := h.client.Patch(ctx, &apps.Items[i], client.RawPatch(types.MergePatchType, patch))

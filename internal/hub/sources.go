@@ -22,20 +22,23 @@ import (
 	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/render/worker"
+	"atoll.dev/atoll/internal/source"
 	"atoll.dev/atoll/internal/source/git"
+	"atoll.dev/atoll/internal/source/helm"
+	"atoll.dev/atoll/internal/source/oci"
 )
 
 // sourceWorkers mostly wait for other people's servers. They are many times what
 // one project may take: the servers of a few that do not answer keep nobody else.
 const sourceWorkers = 64
 
-// followSources prepares what looks at the repositories of applications.
+// followSources prepares what looks at the sources of applications.
 func (h *hub) followSources() error {
 	allow, err := egress.ParseAllow(h.SourceAllow)
 	if err != nil {
 		return err
 	}
-	repositories, err := git.Open(filepath.Join(h.DataDir, "source-cache"), egress.Guard{Allow: allow}, git.DefaultLimits, clock.Now)
+	sources, err := openSources(filepath.Join(h.DataDir, "source-cache"), egress.Guard{Allow: allow})
 	if err != nil {
 		return err
 	}
@@ -46,7 +49,7 @@ func (h *hub) followSources() error {
 	err = builder.ControllerManagedBy(h.mgr).Named("source").
 		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, fetchAsked))).
 		WithOptions(concurrent(sourceWorkers)).Complete(&followed.Reconciler{
-		Client: h.mgr.GetClient(), Secrets: h.live, Git: repositories, Depot: h.depot,
+		Client: h.mgr.GetClient(), Secrets: h.live, Sources: sources, Depot: h.depot,
 		Render: &manifests.Renderer{Client: h.mgr.GetClient(), Workers: workers, Kubernetes: "v" + version.DefaultKubeBinaryVersion + ".0"},
 		Events: h.mgr.GetEventRecorder("atoll"), Now: clock.Now, Spread: spread,
 	})
@@ -54,6 +57,26 @@ func (h *hub) followSources() error {
 		return fmt.Errorf("prepare the source controller: %w", err)
 	}
 	return nil
+}
+
+// openSources begins with an empty dir, in which each kind has a folder.
+func openSources(dir string, guard egress.Guard) (map[source.Kind]followed.Opener, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("empty the cache of sources: %w", err)
+	}
+	repositories, err := git.Open(filepath.Join(dir, "git"), guard, git.DefaultLimits, clock.Now)
+	if err != nil {
+		return nil, err
+	}
+	charts, err := helm.Open(filepath.Join(dir, "charts"), guard, helm.DefaultLimits, clock.Now)
+	if err != nil {
+		return nil, err
+	}
+	registries, err := oci.Open(filepath.Join(dir, "artifacts"), guard, oci.DefaultLimits, clock.Now)
+	if err != nil {
+		return nil, err
+	}
+	return map[source.Kind]followed.Opener{source.Git: repositories, source.Index: charts, source.Registry: registries}, nil
 }
 
 // renderWorkers are processes of this program; they end with the hub.

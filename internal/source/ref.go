@@ -1,14 +1,11 @@
 package source
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
-
-	"github.com/Masterminds/semver/v3"
 
 	"atoll.dev/atoll/api/v1alpha1"
 )
@@ -42,12 +39,7 @@ func CheckRef(r v1alpha1.GitRef) error {
 	if r.Commit != "" && !IsCommit(r.Commit) {
 		return fmt.Errorf("%q is no commit; give all 40 hex digits, for what is shorter may come to mean another", r.Commit)
 	}
-	if r.Semver != "" {
-		if _, err := semver.NewConstraint(r.Semver); err != nil {
-			return fmt.Errorf("%q is no range of versions, such as \">=1.2.0 <2.0.0\" or \"1.x\"", r.Semver)
-		}
-	}
-	return nil
+	return CheckVersion(r.Semver)
 }
 
 // IsCommit tells the ID of a commit from other words.
@@ -99,49 +91,27 @@ func (refs Refs) named(kind, prefix, name string) (Chosen, error) {
 	return Chosen{}, fmt.Errorf("the repository has no %s %q; it has %s", kind, name, refs.names(prefix))
 }
 
-// highest of the tags in a range; of two that mean one version, such as 1.2.0
-// and v1.2.0, the one whose name comes first.
+// highest of the tags in a range.
 func (refs Refs) highest(wanted string) (Chosen, error) {
-	constraint, err := semver.NewConstraint(wanted)
-	if err != nil {
-		return Chosen{}, fmt.Errorf("%q is no range of versions: %w", wanted, err)
-	}
-	var best *semver.Version
-	var chosen Chosen
-	for ref, id := range refs {
-		name, ok := strings.CutPrefix(ref, "refs/tags/")
-		if !ok {
-			continue
-		}
-		v, err := semver.NewVersion(name)
-		if err != nil || !constraint.Check(v) {
-			continue
-		}
-		if best == nil || cmp.Or(v.Compare(best), cmp.Compare(v.Metadata(), best.Metadata()), cmp.Compare(chosen.Ref, ref)) > 0 {
-			best, chosen = v, Chosen{Ref: ref, ID: id}
-		}
-	}
-	if best == nil {
+	name, err := highest(wanted, slices.Values(refs.under("refs/tags/")))
+	switch {
+	case err != nil:
+		return Chosen{}, err
+	case name == "":
 		return Chosen{}, fmt.Errorf("no tag is a version in %q; the repository has %s", wanted, refs.names("refs/tags/"))
 	}
-	return chosen, nil
+	return refs.named("tag", "refs/tags/", name)
 }
 
-// names lists a few of what there is.
-func (refs Refs) names(prefix string) string {
+func (refs Refs) under(prefix string) []string {
 	var names []string
 	for ref := range refs {
 		if name, ok := strings.CutPrefix(ref, prefix); ok {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
-	const most = 5
-	switch {
-	case len(names) == 0:
-		return "none"
-	case len(names) > most:
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-	}
-	return strings.Join(names, ", ")
+	return names
 }
+
+// names lists a few of what there is.
+func (refs Refs) names(prefix string) string { return Few(refs.under(prefix)) }

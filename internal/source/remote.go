@@ -30,11 +30,8 @@ var homeForm = regexp.MustCompile(`^([A-Za-z0-9_][-A-Za-z0-9_.]*)@([^/:@]+|\[[^/
 
 // ParseRemote reads the URL of a repository.
 func ParseRemote(s string) (Remote, error) {
-	if len(s) > maxURL {
-		return Remote{}, fmt.Errorf("the URL has more than %d characters", maxURL)
-	}
-	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar }) {
-		return Remote{}, errors.New("the URL holds a space or a control character")
+	if err := sayable(s); err != nil {
+		return Remote{}, err
 	}
 	if m := homeForm.FindStringSubmatch(s); m != nil && !strings.Contains(s, "://") {
 		host := strings.TrimSuffix(strings.TrimPrefix(m[2], "["), "]")
@@ -64,6 +61,17 @@ func ParseRemote(s string) (Remote, error) {
 		return Remote{}, fmt.Errorf("%q is no way to a repository; use https:// or ssh://", u.Scheme)
 	}
 	return check(r)
+}
+
+// sayable refuses what is no text of a URL.
+func sayable(s string) error {
+	if len(s) > maxURL {
+		return fmt.Errorf("the URL has more than %d characters", maxURL)
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar }) {
+		return errors.New("the URL holds a space or a control character")
+	}
+	return nil
 }
 
 func check(r Remote) (Remote, error) {

@@ -1,8 +1,10 @@
 // Package source says where manifests come from when the hub fetches them: how
-// repositories are named, which commit a reference means, and what a fetched
-// folder is. It decides and does no I/O.
+// repositories, charts and artifacts are named, which revision a reference
+// means, whose signature counts, and what a fetched folder is. It decides and
+// does no I/O.
 //
-// It leaves to others: fetching (source/git), which addresses may be dialled
+// It leaves to others: fetching (its packages git, helm and oci, each an Origin
+// of its own), which addresses may be dialled
 // (internal/egress), making manifests of a folder (internal/render) and when to
 // look (internal/controllers/source).
 package source
@@ -35,18 +37,22 @@ type Snapshot struct {
 
 // Revision names what was fetched, as its origin tells.
 type Revision struct {
-	// ID is "sha1:" and 40 hex digits for a commit.
+	// ID is "sha1:" and 40 hex digits for a commit, "sha256:" and 64 for what a
+	// digest names.
 	ID string
 	// Ref is what led to it, such as "refs/heads/main".
 	Ref     string
 	Author  string
 	Message string // its first line
 	Time    time.Time
+	// Source and SourceRevision are what it says that it was made of.
+	Source, SourceRevision string
 }
 
 // Commit is the record of r in an object.
 func (r Revision) Commit() *v1alpha1.Commit {
-	c := &v1alpha1.Commit{ID: r.ID, Ref: clip(r.Ref, 300), Author: clip(r.Author, maxLine), Message: clip(r.Message, maxLine)}
+	c := &v1alpha1.Commit{ID: r.ID, Ref: clip(r.Ref, 300), Author: clip(r.Author, maxLine), Message: clip(r.Message, maxLine),
+		Source: clip(r.Source, maxLine), SourceRevision: clip(r.SourceRevision, maxLine)}
 	if !r.Time.IsZero() {
 		t := metav1.NewTime(r.Time.UTC().Truncate(time.Second))
 		c.Time = &t
@@ -54,7 +60,7 @@ func (r Revision) Commit() *v1alpha1.Commit {
 	return c
 }
 
-// ShortID is how people read a commit's ID.
+// ShortID is how people read a revision's ID.
 func ShortID(id string) string {
 	_, hex, ok := strings.Cut(id, ":")
 	if !ok {
@@ -67,8 +73,13 @@ func ShortID(id string) string {
 // at it, which nothing that was fetched depends on, is left out.
 func Of(app *v1alpha1.Application) string {
 	asked := app.Spec.Source.DeepCopy()
-	if asked.Git != nil {
+	switch {
+	case asked.Git != nil:
 		asked.Git.Interval, asked.Git.SecretRef = nil, nil
+	case asked.Chart != nil:
+		asked.Chart.Interval, asked.Chart.SecretRef = nil, nil
+	case asked.OCI != nil:
+		asked.OCI.Interval, asked.OCI.SecretRef = nil, nil
 	}
 	data, err := json.Marshal(struct {
 		Source    *v1alpha1.Source
@@ -92,12 +103,18 @@ func Folder(p string) (string, error) {
 	case !fs.ValidPath(clean) || strings.ContainsFunc(clean, unicode.IsControl) || strings.Contains(clean, `\`):
 		return "", fmt.Errorf("path %q leaves the repository or is none", p)
 	}
-	for _, part := range strings.Split(clean, "/") {
+	for part := range strings.SplitSeq(clean, "/") {
 		if strings.EqualFold(part, ".git") {
 			return "", fmt.Errorf("path %q leads into .git, where no manifests are", p)
 		}
 	}
 	return clean, nil
+}
+
+// PlainName refuses names of files that mean something else to some program.
+func PlainName(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.EqualFold(name, ".git") && len(name) <= 255 &&
+		!strings.ContainsAny(name, "/\\") && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // maxLine bounds what is kept of an author and of a message, in bytes.
@@ -132,6 +149,10 @@ const (
 	RepositoryNotFound = "RepositoryNotFound"
 	RefNotFound        = "RefNotFound"
 	NoRepository       = "NoRepository"
+	// Of signatures; another one may be made.
+	KeyMissing       = "KeyMissing"
+	SignatureMissing = "SignatureMissing"
+	SignatureInvalid = "SignatureInvalid"
 	// Of what was fetched; the same commit will always fail.
 	SourceEmpty   = "SourceEmpty"
 	SourceRefused = "SourceRefused"

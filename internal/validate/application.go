@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -19,9 +18,6 @@ import (
 const (
 	maxInline   = 256 << 10
 	maxVariable = 4096
-	// How often a repository may be asked.
-	minInterval = 10 * time.Second
-	maxInterval = 24 * time.Hour
 )
 
 // Application validates an Application; old is nil on create.
@@ -45,48 +41,28 @@ func Application(new, _ *v1alpha1.Application) field.ErrorList {
 
 func source(path *field.Path, s v1alpha1.ApplicationSpec) field.ErrorList {
 	inline, upload := s.Source.Inline != "", s.Source.Content != nil
+	follow := origin.Followed(s.Source)
 	switch {
-	case s.Source.Git != nil && (inline || upload):
-		return field.ErrorList{field.Forbidden(path.Child("git"), "inline or content is given too; keep one of them")}
-	case s.Source.Git != nil:
-		return append(repository(path.Child("git"), s.Source.Git), rendering(path, s.Source)...)
+	case follow != nil && (inline || upload):
+		return field.ErrorList{field.Forbidden(path.Child(follow.Field), "inline or content is given too; keep one of them")}
+	case follow != nil && severalFollowed(s.Source):
+		return field.ErrorList{field.Forbidden(path, "give one of git, chart and oci")}
+	case follow != nil:
+		return append(followed(path.Child(follow.Field), s.Source, follow), rendering(path, s.Source)...)
 	case s.Source.Helm != nil:
-		return field.ErrorList{field.Forbidden(path.Child("helm"), "it says how a folder of git is rendered")}
+		return field.ErrorList{field.Forbidden(path.Child("helm"), "it says how a chart of git, chart or oci is rendered")}
 	case s.Source.Kustomize != nil:
-		return field.ErrorList{field.Forbidden(path.Child("kustomize"), "it says how a folder of git is rendered")}
+		return field.ErrorList{field.Forbidden(path.Child("kustomize"), "it says how a folder of git or oci is rendered")}
 	case inline && upload:
 		return field.ErrorList{field.Forbidden(path.Child("content"), "inline is given too; keep one of them")}
 	case !inline && !upload:
-		return field.ErrorList{field.Required(path, "give a Git repository, inline manifests, or content uploaded by: atoll deploy -f")}
+		return field.ErrorList{field.Required(path, "give a Git repository, a chart, an artifact (oci), inline manifests, or content uploaded by: atoll deploy -f")}
 	case inline:
 		return manifests(path.Child("inline"), s.Source.Inline, s.LateBinding)
 	}
 	errs := text(path.Child("content", "origin"), s.Source.Content.Origin)
 	if !digestForm.MatchString(s.Source.Content.Digest) {
 		errs = append(errs, field.Invalid(path.Child("content", "digest"), s.Source.Content.Digest, `must be "sha256:" and 64 lower-case hex digits`))
-	}
-	return errs
-}
-
-// repository judges by itself what is said of a repository; whether it is there
-// is found out by fetching.
-func repository(path *field.Path, g *v1alpha1.GitSource) field.ErrorList {
-	var errs field.ErrorList
-	if _, err := origin.ParseRemote(g.URL); err != nil {
-		// Without the value: a password may be in it.
-		errs = append(errs, field.Invalid(path.Child("url"), field.OmitValueType{}, err.Error()))
-	}
-	if err := origin.CheckRef(g.Ref); err != nil {
-		errs = append(errs, field.Invalid(path.Child("ref"), field.OmitValueType{}, err.Error()))
-	}
-	if _, err := origin.Folder(g.Path); err != nil {
-		errs = append(errs, field.Invalid(path.Child("path"), g.Path, err.Error()))
-	}
-	if g.SecretRef != nil {
-		errs = append(errs, subdomain(path.Child("secretRef", "name"), g.SecretRef.Name)...)
-	}
-	if i := g.Interval; i != nil && (i.Duration < minInterval || i.Duration > maxInterval) {
-		errs = append(errs, field.Invalid(path.Child("interval"), i.Duration.String(), fmt.Sprintf("must be from %s to %s", minInterval, maxInterval)))
 	}
 	return errs
 }

@@ -14,6 +14,9 @@ import (
 // chart or a kustomization is found out by fetching.
 func rendering(at *field.Path, s v1alpha1.Source) field.ErrorList {
 	var errs field.ErrorList
+	if s.Chart != nil && s.Kustomize != nil {
+		errs = append(errs, field.Forbidden(at.Child("kustomize"), "chart names a chart, which is no kustomization"))
+	}
 	if s.Helm != nil && s.Kustomize != nil {
 		errs = append(errs, field.Forbidden(at.Child("kustomize"), "helm is given too; keep the one that the folder is"))
 	}

@@ -12,59 +12,57 @@ import (
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/source"
-	"atoll.dev/atoll/internal/source/git"
 )
 
 // outcome is what a look led to.
 type outcome struct {
+	follow    *source.Follow
 	fetched   v1alpha1.FetchedSource
 	condition assign.Condition
-	// lasting says that only another commit or spec changes it.
+	// lasting says that only another revision or spec changes it.
 	lasting bool
 }
 
-// look asks the repository and takes in what is new. An error without an
-// outcome is the hub's own, and says nothing of the source.
+// look asks the source and takes in what is new. An error without an outcome is
+// the hub's own, and says nothing of the source.
 func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *memory, since time.Time) (*outcome, error) {
-	o := &outcome{fetched: v1alpha1.FetchedSource{Of: source.Of(app)}}
+	follow := source.Followed(app.Spec.Source)
+	o := &outcome{follow: follow, fetched: v1alpha1.FetchedSource{Of: source.Of(app)}}
 	if before := app.Status.Source; before != nil && before.Of == o.fetched.Of {
 		o.fetched = *before.DeepCopy()
 	}
-	access, err := r.access(ctx, app)
+	origin, err := r.open(ctx, app, follow)
 	if err != nil {
 		return o.failed(err)
 	}
-	refs, err := r.Git.Refs(ctx, access, since)
+	found, err := origin.Find(ctx, since)
 	if err != nil {
 		return o.failed(err)
 	}
-	if len(refs) == 0 {
-		return o.failed(source.Fail(source.SourceEmpty, "%s is empty: it has no branch and no tag", access.Remote))
-	}
-	chosen, err := refs.Choose(app.Spec.Source.Git.Ref)
-	if err != nil {
-		return o.failed(source.Fail(source.RefNotFound, "%s: %w", access.Remote, err))
-	}
-	id, again := "sha1:"+chosen.ID, m.again
+	again := m.again
 	m.again = false
-	if refused := o.fetched.Refused; refused != nil && refused.ID == id && !again {
+	if refused := o.fetched.Refused; refused != nil && refused.ID == found.ID && !again {
 		return o.refused(refused.Reason, refused.Message), nil
 	}
-	current, err := r.current(ctx, app, m, o.fetched, chosen)
+	if err := r.verify(ctx, app, m, origin, found); err != nil {
+		return o.failed(err)
+	}
+	current, err := r.current(ctx, app, m, o.fetched, found)
 	if err != nil {
 		return nil, err
 	}
 	if current {
 		o.fetched.Refused = nil // the branch is back at what was good
-		return o.good(access.Remote), nil
+		o.fetched.Commit.Verified = m.verified.by
+		return o.good(), nil
 	}
-	return r.take(ctx, app, m, o, access, chosen)
+	return r.take(ctx, app, m, o, origin, found)
 }
 
-// current says that the commit was taken in, for clusters such as there are now,
+// current says that a revision was taken in, for clusters such as there are now,
 // and that its content is still stored.
-func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *memory, f v1alpha1.FetchedSource, chosen source.Chosen) (bool, error) {
-	if f.Commit == nil || f.Digest == "" || f.Commit.ID != "sha1:"+chosen.ID || f.Commit.Ref != chosen.Ref {
+func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *memory, f v1alpha1.FetchedSource, found source.Found) (bool, error) {
+	if f.Commit == nil || f.Digest == "" || f.Commit.ID != found.ID || f.Commit.Ref != found.Ref {
 		return false, nil
 	}
 	if f.Fleet != "" {
@@ -84,55 +82,36 @@ func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *
 	return holds, err
 }
 
-// take fetches, renders and stores a commit.
-func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *memory, o *outcome, access git.Access, chosen source.Chosen) (*outcome, error) {
-	folder, err := source.Folder(app.Spec.Source.Git.Path)
+// take fetches, renders and stores a revision.
+func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *memory, o *outcome, origin source.Origin, found source.Found) (*outcome, error) {
+	snapshot, release, err := origin.Fetch(ctx, found)
 	if err != nil {
-		return o.failed(source.Refuse(source.SourceRefused, "spec.source.git.path: %w", err))
-	}
-	snapshot, release, err := r.Git.Fetch(ctx, access, chosen, folder)
-	if err != nil {
-		return o.refusedAt(chosen, err)
+		return o.refusedAt(found, err)
 	}
 	defer release()
 	rendered, err := r.Render.Render(ctx, app, snapshot)
 	if err != nil {
-		return o.refusedAt(chosen, err)
+		return o.refusedAt(found, err)
 	}
 	kept, err := r.Depot.Keep(ctx, app, rendered.Files)
 	var refused *depot.Refused
 	switch {
 	case errors.As(err, &refused):
-		return o.refusedAt(chosen, source.Refuse(refused.Reason(), "%s: %w", place(folder), refused.Err))
+		return o.refusedAt(found, source.Refuse(refused.Reason(), "%s: %w", place(snapshot.Path), refused.Err))
 	case err != nil:
 		return nil, fmt.Errorf("store what application %s/%s fetched: %w", app.Namespace, app.Name, err)
 	}
 	commit := snapshot.Revision.Commit()
-	commit.Chart = source.Line(rendered.Chart)
-	commit.Replaces = r.replaced(ctx, access, o.fetched.Commit, commit)
+	commit.Chart, commit.Verified = source.Line(rendered.Chart), m.verified.by
+	if before := o.fetched.Commit; before != nil && before.Ref == commit.Ref && before.ID != commit.ID && commit.Ref != "" && origin.Replaces(ctx, before, commit) {
+		commit.Replaces = before.ID
+	}
 	o.fetched.Commit, o.fetched.Digest, o.fetched.Refused = commit, string(kept.Digest), nil
 	o.fetched.Fleet, o.fetched.Renders = rendered.Fleet, int32(rendered.Renders)
 	m.sure = kept.Digest
 	r.warn(app, rendered.Warnings)
-	return o.good(access.Remote), nil
+	return o.good(), nil
 }
-
-// replaced is the commit before, if the branch no longer holds it.
-func (r *Reconciler) replaced(ctx context.Context, access git.Access, before, now *v1alpha1.Commit) string {
-	if before == nil || before.Ref != now.Ref || before.ID == now.ID || now.Ref == "" {
-		return ""
-	}
-	if _, branch := strings.CutPrefix(now.Ref, "refs/tags/"); branch {
-		return "" // versions follow each other in whatever way
-	}
-	how, err := r.Git.Ancestry(ctx, access, bare(before.ID), bare(now.ID))
-	if err != nil || how != git.Rewritten {
-		return "" // nobody waits for this knowledge
-	}
-	return before.ID
-}
-
-func bare(id string) string { return strings.TrimPrefix(id, "sha1:") }
 
 func place(folder string) string {
 	if folder == "." {
@@ -141,11 +120,11 @@ func place(folder string) string {
 	return "folder " + folder
 }
 
-// good is an outcome with its newest commit taken in.
-func (o *outcome) good(remote source.Remote) *outcome {
+// good is an outcome with its newest revision taken in.
+func (o *outcome) good() *outcome {
 	c := o.fetched.Commit
-	message := fmt.Sprintf("%s of %s", source.ShortID(c.ID), remote)
-	if c.Ref != "" {
+	message := o.follow.Told(c)
+	if c.Ref != "" && o.follow.Kind == source.Git {
 		message += " (" + shortRef(c.Ref) + ")"
 	}
 	if c.Chart != "" {
@@ -154,11 +133,22 @@ func (o *outcome) good(remote source.Remote) *outcome {
 	if c.Message != "" {
 		message += ": " + c.Message
 	}
+	if c.Verified != nil {
+		message += fmt.Sprintf(", signed with %s of Secret %s", c.Verified.Key, c.Verified.Secret)
+	}
 	if c.Replaces != "" {
-		message += "; history was rewritten, and no longer holds " + source.ShortID(c.Replaces)
+		message += "; " + o.replaced(c)
 	}
 	o.condition = assign.Condition{True: true, Reason: "Fetched", Message: message}
 	return o
+}
+
+// replaced says what a rewritten history is, or a version made anew.
+func (o *outcome) replaced(c *v1alpha1.Commit) string {
+	if o.follow.Kind == source.Git {
+		return "history was rewritten, and no longer holds " + source.ShortID(c.Replaces)
+	}
+	return "the same version was " + source.ShortID(c.Replaces) + " before"
 }
 
 func shortRef(ref string) string {
@@ -179,20 +169,20 @@ func (o *outcome) failed(err error) (*outcome, error) {
 	o.lasting = failure.Lasting
 	o.condition = assign.Condition{Reason: failure.Reason, Message: failure.Error()}
 	if o.fetched.Commit != nil {
-		o.condition.Message += "; commit " + source.ShortID(o.fetched.Commit.ID) + " stays"
+		o.condition.Message += "; " + o.follow.Noun() + " " + source.ShortID(o.fetched.Commit.ID) + " stays"
 	}
 	return o, nil
 }
 
-// refusedAt records a commit that will fail again, so that it is not fetched
+// refusedAt records a revision that will fail again, so that it is not fetched
 // again.
-func (o *outcome) refusedAt(chosen source.Chosen, err error) (*outcome, error) {
+func (o *outcome) refusedAt(found source.Found, err error) (*outcome, error) {
 	var failure *source.Failure
 	if !errors.As(err, &failure) || !failure.Lasting {
 		return o.failed(err)
 	}
-	message := fmt.Sprintf("commit %s: %s", source.ShortID(chosen.ID), failure.Error())
-	o.fetched.Refused = &v1alpha1.RefusedCommit{ID: "sha1:" + chosen.ID, Reason: failure.Reason, Message: clip(message)}
+	message := fmt.Sprintf("%s %s: %s", o.follow.Noun(), source.ShortID(found.ID), failure.Error())
+	o.fetched.Refused = &v1alpha1.RefusedCommit{ID: found.ID, Reason: failure.Reason, Message: clip(message)}
 	return o.refused(failure.Reason, o.fetched.Refused.Message), nil
 }
 

@@ -26,8 +26,11 @@ func (r *Reconciler) record(ctx context.Context, app *v1alpha1.Application, o ou
 		return nil
 	}
 	if commit.Replaces != "" {
-		r.Events.Eventf(app, nil, "Warning", "HistoryRewritten", "Fetch", "%s led to %s and leads to %s, whose history does not hold it",
-			shortRef(commit.Ref), source.ShortID(commit.Replaces), source.ShortID(commit.ID))
+		reason, words := "HistoryRewritten", "%s led to %s and leads to %s, whose history does not hold it"
+		if o.follow.Kind != source.Git {
+			reason, words = "VersionReplaced", "%s was %s and is %s now: somebody published the same version anew"
+		}
+		r.Events.Eventf(app, nil, "Warning", reason, "Fetch", words, shortRef(commit.Ref), source.ShortID(commit.Replaces), source.ShortID(commit.ID))
 	}
 	r.Events.Eventf(app, nil, "Normal", "Fetched", "Fetch", "%s", source.Line(o.condition.Message))
 	return nil

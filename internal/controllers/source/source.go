@@ -1,10 +1,10 @@
-// Package source has the hub follow the repositories that applications name:
+// Package source has the hub follow the sources that applications name:
 // it looks at them in time, takes in what is new and records on the Application
 // what that was, or why there is nothing. It never takes anything away: what
 // was fetched before stays until something newer is good.
 //
-// What a reference means lies in internal/source, fetching in its package git,
-// manifests in internal/render; what becomes of the content is decided where an
+// What a reference means lies in internal/source, fetching in its packages, one
+// for each kind, manifests in internal/render; what becomes of the content is decided where an
 // upload's is, by internal/controllers/application.
 package source
 
@@ -26,17 +26,11 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/source"
-	"atoll.dev/atoll/internal/source/git"
 )
 
-// Repositories are fetched from; git.Cache is one.
-type Repositories interface {
-	// Refs is what a repository offers, as asked at since or later.
-	Refs(ctx context.Context, a git.Access, since time.Time) (source.Refs, error)
-	// Fetch is a folder of a commit, there until release is called.
-	Fetch(ctx context.Context, a git.Access, chosen source.Chosen, folder string) (s source.Snapshot, release func(), err error)
-	// Ancestry tells whether a later commit was built on an earlier one.
-	Ancestry(ctx context.Context, a git.Access, from, to string) (git.Ancestry, error)
+// Opener prepares looks at sources of one kind; held is nil without a Secret.
+type Opener interface {
+	Open(s v1alpha1.Source, held *source.Secret) (source.Origin, error)
 }
 
 // Depot stores what was fetched.
@@ -59,7 +53,7 @@ type Reconciler struct {
 	// Secrets reads credentials, from the API and not from a cache: those of all
 	// projects do not belong into memory.
 	Secrets client.Reader
-	Git     Repositories
+	Sources map[source.Kind]Opener
 	Render  Renderer
 	Depot   Depot
 	Events  events.EventRecorder
@@ -82,6 +76,13 @@ type memory struct {
 	again bool
 	// sure is the content that was seen to be stored.
 	sure desired.Digest
+	// verified is the signature that was found good of what, by which keys.
+	verified signed
+}
+
+type signed struct {
+	id, keys string
+	by       *v1alpha1.Verified
 }
 
 const (
@@ -102,7 +103,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if app.Spec.Source.Git == nil || app.DeletionTimestamp != nil {
+	if source.Followed(app.Spec.Source) == nil || app.DeletionTimestamp != nil {
 		r.forget(req.NamespacedName)
 		return ctrl.Result{}, r.clear(ctx, app)
 	}
@@ -192,7 +193,7 @@ func (r *Reconciler) leave(project string) {
 }
 
 func interval(app *v1alpha1.Application) time.Duration {
-	if i := app.Spec.Source.Git.Interval; i != nil {
+	if i := source.Followed(app.Spec.Source).Interval; i != nil {
 		return max(i.Duration, minInterval)
 	}
 	return defaultInterval
@@ -210,24 +211,50 @@ func (r *Reconciler) wait(app *v1alpha1.Application, m *memory, next *outcome) t
 	return r.Spread(min(back, max(every, defaultInterval)))
 }
 
-// access reads the credentials. Whoever holds another version of the Secret
-// holds another right.
-func (r *Reconciler) access(ctx context.Context, app *v1alpha1.Application) (git.Access, error) {
-	spec := app.Spec.Source.Git
-	remote, err := source.ParseRemote(spec.URL)
-	if err != nil {
-		return git.Access{}, source.Refuse(source.NoRepository, "spec.source.git.url: %w", err)
+// open reads the credentials. Whoever holds another version of the Secret holds
+// another right.
+func (r *Reconciler) open(ctx context.Context, app *v1alpha1.Application, follow *source.Follow) (source.Origin, error) {
+	var held *source.Secret
+	if follow.SecretRef != nil {
+		secret, err := r.secret(ctx, app.Namespace, follow.SecretRef.Name, source.CredentialMissing)
+		if err != nil {
+			return nil, err
+		}
+		held = &secret
 	}
-	a := git.Access{Remote: remote}
-	if spec.SecretRef == nil {
-		return a, nil
-	}
+	return r.Sources[follow.Kind].Open(app.Spec.Source, held)
+}
+
+func (r *Reconciler) secret(ctx context.Context, project, name, missing string) (source.Secret, error) {
 	secret := &corev1.Secret{}
-	name := types.NamespacedName{Namespace: app.Namespace, Name: spec.SecretRef.Name}
-	if err := r.Secrets.Get(ctx, name, secret); err != nil {
-		return a, source.Fail(source.CredentialMissing, "Secret %s cannot be read: %w", name, err)
+	key := types.NamespacedName{Namespace: project, Name: name}
+	if err := r.Secrets.Get(ctx, key, secret); err != nil {
+		return source.Secret{}, source.Fail(missing, "Secret %s cannot be read: %w", key, err)
 	}
-	a.Holder = fmt.Sprintf("%s %s %s", name, secret.UID, secret.ResourceVersion)
-	a.Credentials, err = git.ReadCredentials(remote, name.String(), secret.Data)
-	return a, err
+	return source.Secret{Name: key.String(), Holder: fmt.Sprintf("%s %s %s", key, secret.UID, secret.ResourceVersion), Data: secret.Data}, nil
+}
+
+// verify fails unless what was found is signed as the application asks for. It
+// is asked anew when the keys change: what runs stays, but who took a key
+// back hears of it.
+func (r *Reconciler) verify(ctx context.Context, app *v1alpha1.Application, m *memory, origin source.Origin, found source.Found) error {
+	wanted, before := source.Followed(app.Spec.Source).Verify, m.verified
+	m.verified = signed{}
+	if wanted == nil {
+		return nil
+	}
+	secret, err := r.secret(ctx, app.Namespace, wanted.SecretRef.Name, source.KeyMissing)
+	if err != nil {
+		return err
+	}
+	if before.by != nil && before.id == found.ID && before.keys == secret.Holder {
+		m.verified = before
+		return nil
+	}
+	by, err := origin.Verify(ctx, found, secret)
+	if err != nil {
+		return err
+	}
+	m.verified = signed{id: found.ID, keys: secret.Holder, by: by}
+	return nil
 }

@@ -1,7 +1,6 @@
 package git
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,12 +16,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/web"
 )
 
 // Cache is safe for concurrent use. What is on the disk is nobody's only copy.
 type Cache struct {
 	dir    string
-	dial   Dialer
+	dial   web.Dialer
 	limits Limits
 	now    func() time.Time
 
@@ -32,7 +32,7 @@ type Cache struct {
 
 // Open begins with an empty dir: what a hub has delivered needs no repository,
 // and what was left half written by the one before must not be believed.
-func Open(dir string, dial Dialer, limits Limits, now func() time.Time) (*Cache, error) {
+func Open(dir string, dial web.Dialer, limits Limits, now func() time.Time) (*Cache, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("empty the cache of repositories: %w", err)
 	}
@@ -69,10 +69,10 @@ func (c *Cache) Refs(ctx context.Context, a Access, since time.Time) (source.Ref
 	r := c.repo(a)
 	defer c.trim()
 	defer c.leave(r)
-	if err := r.listing.lock(ctx); err != nil {
+	if err := r.listing.Lock(ctx); err != nil {
 		return nil, err
 	}
-	defer r.listing.unlock()
+	defer r.listing.Unlock()
 	if !r.listed.IsZero() && !r.listed.Before(since) {
 		return r.refs, r.refsErr
 	}
@@ -109,10 +109,10 @@ func (c *Cache) Fetch(ctx context.Context, a Access, chosen source.Chosen, folde
 		}
 		c.trim()
 	}()
-	if err := r.fetching.lock(ctx); err != nil {
+	if err := r.fetching.Lock(ctx); err != nil {
 		return source.Snapshot{}, nil, err
 	}
-	defer r.fetching.unlock()
+	defer r.fetching.Unlock()
 	t, err := c.tree(ctx, a, r, chosen.ID)
 	if err != nil {
 		return source.Snapshot{}, nil, err
@@ -224,17 +224,3 @@ func (c *Cache) trim() {
 		delete(c.repos, key)
 	}
 }
-
-// gate is a lock that ends waiting with a context.
-type gate chan struct{}
-
-func (g gate) lock(ctx context.Context) error {
-	select {
-	case g <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return cmp.Or(context.Cause(ctx), ctx.Err())
-	}
-}
-
-func (g gate) unlock() { <-g }

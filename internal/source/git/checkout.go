@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -148,7 +147,7 @@ func (w *writer) folder(t *object.Tree, prefix string, depth int) error {
 func (w *writer) entry(e object.TreeEntry, prefix string, depth int) error {
 	name := path.Join(prefix, e.Name)
 	switch {
-	case !plain(e.Name):
+	case !source.PlainName(e.Name):
 		// Said of the folder around it: the name itself may name anything.
 		w.skip(path.Join(prefix, "?"), fmt.Sprintf("stands for a file with the name %q, which is none that is safe; rename it", e.Name))
 		return nil
@@ -171,12 +170,6 @@ func (w *writer) entry(e object.TreeEntry, prefix string, depth int) error {
 		return err
 	}
 	return w.folder(sub, name, depth+1)
-}
-
-// plain refuses names that mean something else to some program.
-func plain(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.EqualFold(name, ".git") && len(name) <= 255 &&
-		!strings.ContainsAny(name, "/\\") && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // lfs begins the files that stand for those which Git LFS keeps elsewhere.

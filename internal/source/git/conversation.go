@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -17,8 +16,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 
-	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/web"
 )
 
 // way is how one server is spoken to.
@@ -30,32 +29,11 @@ type way interface {
 	io.Closer
 }
 
-func open(ctx context.Context, a Access, dial Dialer) (way, error) {
+func open(ctx context.Context, a Access, dial web.Dialer) (way, error) {
 	if a.Remote.Scheme == "ssh" {
 		return openShell(ctx, a, dial)
 	}
-	return openWeb(a, dial), nil
-}
-
-// unreached says why a server could not be spoken to.
-func unreached(r source.Remote, err error) error {
-	switch {
-	case errors.Is(err, egress.ErrRefused):
-		return source.Fail(source.AddressRefused, "%s: %w", r, err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return source.Fail(source.Unreachable, "%s takes too long to answer", r)
-	}
-	return source.Fail(source.Unreachable, "%s cannot be reached: %w", r, steady(err))
-}
-
-// steady says the same of every attempt: the port of this end is another each
-// time, and what changes is written and told anew.
-func steady(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Source != nil {
-		return fmt.Errorf("%s: %w", op.Op, op.Err)
-	}
-	return err
+	return openHTTPS(a, dial), nil
 }
 
 // advertised understands what a server advertises. A repository without a commit
@@ -73,7 +51,7 @@ func advertised(ctx context.Context, w way, r source.Remote, limit int64) (*pack
 	case err != nil && bounded.N <= 0:
 		return nil, source.Fail(source.TooLarge, "%s lists more than %d MiB of branches and tags", r, limit>>20)
 	case err != nil && ctx.Err() != nil:
-		return nil, unreached(r, ctx.Err())
+		return nil, web.Unreached(r, ctx.Err())
 	case err != nil:
 		return nil, source.Fail(source.NoRepository, "%s does not speak as a Git repository: %s", r, word(err))
 	}
@@ -86,7 +64,7 @@ func word(err error) string {
 	if errors.As(err, &line) {
 		return source.Line(line.Text)
 	}
-	return source.Line(steady(err).Error())
+	return source.Line(web.Steady(err).Error())
 }
 
 // refs are the branches and tags: hosts list every change that was ever
@@ -196,7 +174,7 @@ func pack(ctx context.Context, answer io.Reader, request *packp.UploadPackReques
 	bounded.N = math.MaxInt64
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, unreached(r, ctx.Err())
+			return nil, web.Unreached(r, ctx.Err())
 		}
 		var line *pktline.ErrorLine
 		if errors.As(err, &line) {

@@ -1,48 +1,32 @@
 package git
 
 import (
-	"crypto/x509"
 	"fmt"
-	"net/http"
 
 	"golang.org/x/crypto/ssh"
 
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/web"
 )
 
 // Credentials are the contents of a Secret, under the names that Flux gives
 // them, and Kubernetes' own for ssh keys.
 type Credentials struct {
-	username, password string
-	bearer             string
-	signer             ssh.Signer
-	knownHosts         []byte
-	roots              *x509.CertPool
+	web        *web.Credentials // of HTTPS
+	signer     ssh.Signer
+	knownHosts []byte
 }
 
 // ReadCredentials takes what a way to a repository needs out of a Secret; name
 // is the Secret's. No value is ever part of an error.
 func ReadCredentials(r source.Remote, name string, data map[string][]byte) (*Credentials, error) {
 	c := &Credentials{}
-	if ca := first(data, "ca.crt", "caFile"); ca != nil {
-		c.roots = x509.NewCertPool()
-		if !c.roots.AppendCertsFromPEM(ca) {
-			return nil, source.Fail(source.CredentialMissing, "ca.crt in Secret %s holds no certificate in PEM", name)
-		}
-	}
 	if r.Scheme == "ssh" {
 		return c, c.readKey(name, data)
 	}
-	c.username, c.password, c.bearer = string(data["username"]), string(data["password"]), string(data["bearerToken"])
-	switch {
-	case c.bearer != "" && c.password != "":
-		return nil, source.Fail(source.CredentialMissing, "Secret %s has both bearerToken and password; keep one of them", name)
-	case c.username != "" && c.password == "":
-		return nil, source.Fail(source.CredentialMissing, "Secret %s has username and no password", name)
-	case c.bearer == "" && c.password == "" && c.roots == nil:
-		return nil, source.Fail(source.CredentialMissing, "Secret %s has nothing for %s: give username and password, bearerToken, or ca.crt", name, r)
-	}
-	return c, nil
+	var err error
+	c.web, err = web.ReadCredentials(r.String(), name, data)
+	return c, err
 }
 
 // maxKey is of a private key, in bytes: of RSA with 16384 bits. What is larger
@@ -89,14 +73,12 @@ func first(data map[string][]byte, names ...string) []byte {
 	return nil
 }
 
-func (c *Credentials) authorize(r *http.Request) {
-	switch {
-	case c == nil:
-	case c.bearer != "":
-		r.Header.Set("Authorization", "Bearer "+c.bearer)
-	case c.password != "":
-		r.SetBasicAuth(c.username, c.password)
+// overWeb is nil for a repository that everybody may read.
+func (c *Credentials) overWeb() *web.Credentials {
+	if c == nil {
+		return nil
 	}
+	return c.web
 }
 
 // String keeps what it holds out of every log.

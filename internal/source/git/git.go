@@ -10,17 +10,10 @@
 package git
 
 import (
-	"context"
-	"net"
 	"time"
 
 	"atoll.dev/atoll/internal/source"
 )
-
-// Dialer is how a repository's host is reached.
-type Dialer interface {
-	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-}
 
 // Access is a repository and the right to read it.
 type Access struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/web"
 )
 
 // receive writes a pack to a file in dir and looks through it: whoever reads it
@@ -37,7 +38,7 @@ func fill(ctx context.Context, f *os.File, pack io.Reader, r source.Remote, l Li
 	n, err := io.Copy(f, io.LimitReader(pack, l.Pack+1))
 	switch {
 	case ctx.Err() != nil:
-		return unreached(r, ctx.Err())
+		return web.Unreached(r, ctx.Err())
 	case n > l.Pack:
 		return source.Refuse(source.TooLarge, "%s sends more than %d MiB for one commit; keep manifests in a smaller repository", r, l.Pack>>20)
 	case err != nil:

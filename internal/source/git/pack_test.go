@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/web"
 )
 
 // element is an object of a pack as somebody hostile may write it.
@@ -131,7 +132,7 @@ func TestWhatFailsTheSameWayIsSaidInTheSameWords(t *testing.T) {
 	said := map[string]bool{}
 	for port := range 3 {
 		reset := &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: 50_000 + port}, Addr: &net.TCPAddr{Port: 443}, Err: errors.New("connection reset")}
-		said[unreached(source.Remote{}, fmt.Errorf("handshake: %w", reset)).Error()] = true
+		said[web.Unreached(source.Remote{}, fmt.Errorf("handshake: %w", reset)).Error()] = true
 	}
 	if len(said) != 1 {
 		t.Errorf("%v", said)

@@ -18,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/shelf"
 )
 
 // maxPacks is how many fetches build on each other before all begins anew.
@@ -33,13 +34,13 @@ type repository struct {
 	used  time.Time
 	users int
 
-	listing gate
+	listing shelf.Gate
 	refs    source.Refs
 	refsErr error
 	listed  time.Time
 	weight  atomic.Int64 // bytes of refs in memory
 
-	fetching gate
+	fetching shelf.Gate
 	have     []plumbing.Hash
 	trees    map[string]*tree
 }
@@ -48,6 +49,7 @@ type repository struct {
 type tree struct {
 	dir      string
 	revision source.Revision
+	signed   signed
 	gaps     []gap
 	bytes    int64
 	used     time.Time
@@ -55,7 +57,7 @@ type tree struct {
 }
 
 func newRepository(dir string, remote source.Remote) *repository {
-	return &repository{dir: dir, remote: remote, listing: make(gate, 1), fetching: make(gate, 1), trees: map[string]*tree{}}
+	return &repository{dir: dir, remote: remote, listing: make(shelf.Gate, 1), fetching: make(shelf.Gate, 1), trees: map[string]*tree{}}
 }
 
 func (r *repository) objects() string { return filepath.Join(r.dir, "git") }
@@ -129,7 +131,7 @@ func (r *repository) forget() {
 	case r.listing <- struct{}{}:
 		r.refs, r.refsErr, r.listed = nil, nil, time.Time{}
 		r.weight.Store(0)
-		r.listing.unlock()
+		r.listing.Unlock()
 	default:
 	}
 }
@@ -178,6 +180,9 @@ func (r *repository) checkout(ctx context.Context, id plumbing.Hash, l Limits) (
 		return nil, fmt.Errorf("check out %s: %w", r.remote, err)
 	}
 	t := &tree{dir: dir, revision: revisionOf(id, commit)}
+	if t.signed, err = signedCommit(s, commit); err != nil {
+		return nil, r.unread(id, err)
+	}
 	w, err := newWriter(ctx, s, commit.TreeHash, dir, l)
 	if err == nil {
 		err = errors.Join(w.all(), w.Close())

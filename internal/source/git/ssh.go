@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/source/web"
 )
 
 // shell is git-upload-pack at the other end of ssh: one conversation.
@@ -30,7 +31,7 @@ type shell struct {
 }
 
 // openShell ends with ctx.
-func openShell(ctx context.Context, a Access, dial Dialer) (*shell, error) {
+func openShell(ctx context.Context, a Access, dial web.Dialer) (*shell, error) {
 	if a.Credentials == nil {
 		return nil, source.Fail(source.CredentialMissing, "%s needs a key: name a Secret with identity and known_hosts in secretRef", a.Remote)
 	}
@@ -41,7 +42,7 @@ func openShell(ctx context.Context, a Access, dial Dialer) (*shell, error) {
 	address := net.JoinHostPort(a.Remote.Host, a.Remote.Port)
 	conn, err := dial.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, unreached(a.Remote, err)
+		return nil, web.Unreached(a.Remote, err)
 	}
 	s := &shell{remote: a.Remote, said: &tail{}}
 	s.ended = context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -54,7 +55,7 @@ func openShell(ctx context.Context, a Access, dial Dialer) (*shell, error) {
 	s.client = ssh.NewClient(c, channels, requests)
 	if err := s.begin(); err != nil {
 		_ = s.Close()
-		return nil, unreached(a.Remote, err)
+		return nil, web.Unreached(a.Remote, err)
 	}
 	return s, nil
 }
@@ -142,7 +143,7 @@ func (s *shell) refused(err error) error {
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		return source.Fail(source.CredentialRefused, "%s refuses the key of the Secret for user %s", s.remote, s.remote.User)
 	}
-	return unreached(s.remote, err)
+	return web.Unreached(s.remote, err)
 }
 
 func (s *shell) advertised(context.Context) (io.Reader, error) {
@@ -166,12 +167,12 @@ func (s *shell) silent(err error) error {
 	if words != "" {
 		return source.Fail(source.NoRepository, "%s: %s", s.remote, source.Line(s.said.text()))
 	}
-	return unreached(s.remote, err)
+	return web.Unreached(s.remote, err)
 }
 
 func (s *shell) upload(_ context.Context, request []byte) (io.Reader, error) {
 	if _, err := s.in.Write(request); err != nil {
-		return nil, unreached(s.remote, err)
+		return nil, web.Unreached(s.remote, err)
 	}
 	return s.out, nil
 }
