@@ -46,6 +46,8 @@ type State struct {
 	// PinnedTo says, when the Content is not the source's but pinned, by whom and
 	// why.
 	PinnedTo string
+	// Cycle is the way by which the application waits for itself; nil without.
+	Cycle []string
 	// Check returns what the project forbids of an entry. It must always answer
 	// the same.
 	Check func(e desired.Entry) []report.Problem
@@ -158,12 +160,16 @@ func (p *Plan) enter(s State) {
 			p.Accepted.Message += "; the last admitted revision stays"
 		}
 	}
+	if p.Accepted.True && len(s.Cycle) > 0 {
+		p.Accepted = Condition{Reason: "DependencyCycle", Message: "nothing new is delivered, because these wait for each other: " +
+			strings.Join(s.Cycle, " waits for ") + "; take one out of spec.dependsOn"}
+	}
 	byName := clustersByName(s.Clusters)
 	var refused []report.Problem
 	var refusedOn []string
 	for _, name := range p.Decision.Chosen {
 		app, what := s.version(name)
-		if what.Content == "" {
+		if what.Content == "" || len(s.Cycle) > 0 {
 			p.hold(s.App, name)
 			continue
 		}

@@ -73,6 +73,9 @@ func TestWhatEachClusterIsAsked(t *testing.T) {
 		"a refused source without a revision keeps what runs": {v1alpha1.Delete, func(s *assign.State) {
 			s.Content, s.ContentErr = "", errors.New("not YAML")
 		}, all("hold", everywhere...), "SourceRefused", false},
+		"what waits for itself is told so, and keeps what it has": {v1alpha1.Orphan, func(s *assign.State) {
+			s.Cycle = []string{"shop", "db", "shop"}
+		}, all("hold", everywhere...), "DependencyCycle", false},
 		"a refused source with a revision goes on with that": {v1alpha1.Orphan, func(s *assign.State) {
 			s.ContentErr = errors.New("not YAML")
 		}, all("run", everywhere...), "SourceRefused", false},

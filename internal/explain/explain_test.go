@@ -100,6 +100,24 @@ func TestARolloutIsALinkOfTheChain(t *testing.T) {
 	}
 }
 
+// What waits for another application says so, and what waits for none of those
+// that are elsewhere, too.
+func TestADependencyIsToldWhereItHoldsAndWhereItDoesNot(t *testing.T) {
+	f := well("a", "b")
+	f.Clusters[0].Elsewhere = []string{"cache"}
+	s := &f.Clusters[1].State
+	s.Sync, s.Applied, s.Message = report.Progressing, 0, "0 of 12 objects applied; waits for app/db, which is not yet in sync and healthy here"
+	chain := explain.Explain(f)
+	if chain.First == nil || chain.First.Stage != explain.Apply || chain.First.Outcome != explain.Waiting || chain.First.Why != s.Message {
+		t.Errorf("first %+v", chain.First)
+	}
+	for _, c := range chain.Clusters {
+		if said := strings.Contains(c.Links[0].Why, "; it does not wait for app/cache, which the cluster is not asked to run"); said != (c.Cluster == "a") {
+			t.Errorf("%s: %s", c.Cluster, c.Links[0].Why)
+		}
+	}
+}
+
 func TestTheFirstBrokenLinkIsNamed(t *testing.T) {
 	tests := []struct {
 		name    string

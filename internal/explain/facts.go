@@ -45,6 +45,9 @@ type Cluster struct {
 	Heard time.Time
 	// Accepted and Joined are the two halves of the cluster's enrolment.
 	Accepted, Joined bool
+	// Elsewhere are applications that the entry depends on and the cluster is not
+	// asked to run.
+	Elsewhere []string
 	// Refusal is the reason the hub last turned the agent away, if it did.
 	Refusal string
 }

@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
@@ -40,8 +41,17 @@ func (m member) desired() Link {
 		if m.f.waiting(m.c.Cluster) {
 			l.Why += " until its turn in the rollout"
 		}
+		l.Why += m.dependencies()
 	}
 	return l
+}
+
+// dependencies says which of those that it depends on the cluster does not run.
+func (m member) dependencies() string {
+	if len(m.c.Elsewhere) == 0 {
+		return ""
+	}
+	return "; it does not wait for app/" + strings.Join(m.c.Elsewhere, " and app/") + ", which the cluster is not asked to run"
 }
 
 // variant says which overrides make what a cluster is asked to run; nothing of a
@@ -129,7 +139,7 @@ func (m member) apply(delivery Link) Link {
 	case report.Withdrawn:
 		l.Outcome, l.Why = OK, "the agent has let go of it"
 	case report.Progressing:
-		l.Outcome = Waiting
+		l.Outcome, l.Why = Waiting, cmp.Or(s.Message, l.Why)
 	case report.Drifted:
 		l.Outcome, l.Why, l.Do = Broken, m.drift(l.Why), "see it with atoll diff "+m.target()+"; spec.drift.mode: Correct undoes such changes"
 	default:

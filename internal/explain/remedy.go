@@ -46,6 +46,8 @@ func (f Facts) remedy(reason, target string) string {
 		return "the member cannot store more: free its etcd or the quota of atoll-system, or make the application smaller"
 	case "HubOlderThanAgent":
 		return "accept this hub's history: atoll accept CLUSTER --incarnation"
+	case "HookFailed":
+		return "see what its pods say: atoll events " + f.ref() + f.project() + "; a hook runs once for each content, so mend it and " + redeploy
 	case "Unhealthy":
 		return "see what its pods say: atoll tree " + target + ", atoll events " + f.ref() + f.project()
 	default:

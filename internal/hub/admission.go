@@ -50,6 +50,9 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err
 	}
+	if err := a.acyclic(ctx, w); err != nil {
+		return err
+	}
 	if w.Kind.Kind == "Project" && w.Operation == admission.Create && w.New.GetName() == a.namespace {
 		return field.Forbidden(field.NewPath("metadata", "name"), "namespace "+a.namespace+" is where the hub keeps its own; choose another name")
 	}

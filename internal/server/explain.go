@@ -89,6 +89,13 @@ func (s *server) explainCluster(ctx context.Context, app *v1alpha1.Application, 
 	if ok {
 		out.Entry = &entry
 	}
+	for _, other := range entry.After {
+		key := keyOf(app)
+		key.Application = other
+		if e, _, runs := s.Book.Get(name, key); !runs || e.Withdrawn {
+			out.Elsewhere = append(out.Elsewhere, other)
+		}
+	}
 	seen := s.Fleet.Get(name)
 	out.Confirmed = seen.Desired != "" && seen.Desired == s.Book.Root(name).Digest()
 	out.Heard = seen.Heard

@@ -202,6 +202,9 @@ func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, e
 		return c, err
 	}
 	c.admitted = admitted
+	if state.Cycle, err = r.cycle(ctx, app); err != nil {
+		return c, err
+	}
 	if err := r.travel(ctx, app, &state, &c); err != nil {
 		return c, err
 	}
@@ -212,6 +215,9 @@ func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, e
 		state.Version = func(string) *v1alpha1.Version { return nil }
 	}
 	if next := rollout.PinsOf(app, r.Now()).Next; next > 0 && (c.wake == 0 || next < c.wake) {
+		c.wake = next
+	}
+	if next := cycleWake(state.Cycle); next > 0 && (c.wake == 0 || next < c.wake) {
 		c.wake = next
 	}
 	c.plan = assign.Make(state)
