@@ -118,7 +118,7 @@ SIZES ?=
 
 .PHONY: bench-scale
 bench-scale: build ## figures of a thousand clusters, into bench/results
-	ATOLL_SCALE=$(SCALE) ATOLL_SCALE_SIZES=$(SIZES) go test -count=1 -timeout 130m -v ./test/scale
+	ATOLL_SCALE=$(SCALE) ATOLL_SCALE_SIZES=$(SIZES) go test -count=1 -timeout 250m -v ./test/scale
 
 # Each seed is a small fleet and 40 things that happen to it. LANES hubs share the
 # seeds: a seed mostly waits.

@@ -41,7 +41,7 @@ type run struct {
 
 // Each run ends by itself after this: figures of what it did until then are
 // written all the same.
-const longest = 20 * time.Minute
+const longest = 40 * time.Minute
 
 // growing are fleets that differ in size alone: each cluster has as many
 // applications, and each application as many clusters.
