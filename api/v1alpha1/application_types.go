@@ -68,6 +68,8 @@ type ApplicationSpec struct {
 	// LateBinding replaces ${atoll:cluster.…} and ${atoll:var.…} inside string
 	// values on each cluster; "$${atoll:" escapes.
 	LateBinding bool `json:"lateBinding,omitempty"`
+	// Freeze has its clusters told nothing new.
+	Freeze *Freeze `json:"freeze,omitempty"`
 	// Variables are the values of ${atoll:var.NAME}.
 	// +kubebuilder:validation:MaxProperties=256
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 253 && size(self[k]) <= 4096)",message="a variable's name has at most 253 characters and its value at most 4096"

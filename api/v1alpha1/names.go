@@ -20,6 +20,9 @@ const (
 	// ConditionRolledOut is False while a RolloutRun is under way, waits, was halted
 	// or taken back, with the reason.
 	ConditionRolledOut = "RolledOut"
+	// ConditionFrozen is True while a freeze keeps the clusters from being told
+	// anything new.
+	ConditionFrozen = "Frozen"
 	// ConditionHealthy is True when every placed cluster reports Healthy for
 	// the present revision; silence is never health.
 	ConditionHealthy = "Healthy"
@@ -59,6 +62,9 @@ const (
 	// FinalizerWithdraw keeps an Application until its clusters let go of it.
 	FinalizerWithdraw = "atoll.dev/withdraw"
 )
+
+// FreezeName is the ConfigMap in the hub's own namespace that freezes everything.
+const FreezeName = "atoll-freeze"
 
 // SystemNamespace holds the hub's own records, and in a member the agent.
 const SystemNamespace = "atoll-system"

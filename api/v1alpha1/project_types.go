@@ -51,6 +51,8 @@ type ProjectSpec struct {
 	// Residency is a hard limit on where the project's work may run. Changing
 	// it needs the verb "classify" on projects.atoll.dev.
 	Residency *Residency `json:"residency,omitempty"`
+	// Freeze has the clusters told nothing new of any of its applications.
+	Freeze *Freeze `json:"freeze,omitempty"`
 	// ForbidPause makes agents ignore atoll.dev/pause-until.
 	ForbidPause bool `json:"forbidPause,omitempty"`
 	// DeletionBudget is how many objects one sync may delete on one cluster

@@ -31,6 +31,29 @@ type Rollout struct {
 	OnFailure FailurePolicy `json:"onFailure,omitempty"`
 	// Paused begins no further cluster while it is set.
 	Paused bool `json:"paused,omitempty"`
+	// Windows are when clusters may be told of a change. Outside of them none
+	// begins, and those that were begun are watched as always.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	Windows []Window `json:"windows,omitempty"`
+}
+
+// Window is a time that comes again, by the clocks of a place.
+type Window struct {
+	// Schedule is when it opens, five fields as cron has them: minute, hour, day
+	// of the month, month, day of the week, such as "0 2 * * 1-5".
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=256
+	Schedule string `json:"schedule"`
+	// Duration is for how long it stays open, 1m to 168h.
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="give 1m to 168h"
+	Duration metav1.Duration `json:"duration"`
+	// TimeZone is the name of a place, such as Europe/Berlin. Default: UTC.
+	// +kubebuilder:validation:MaxLength=64
+	TimeZone string `json:"timeZone,omitempty"`
+	// Deny makes it a time in which no cluster begins, whatever other windows say.
+	// Where all windows deny, the rest of the time is open.
+	Deny bool `json:"deny,omitempty"`
 }
 
 // FailurePolicy is Halt or Rollback.
@@ -65,6 +88,27 @@ type Wave struct {
 	Soak *metav1.Duration `json:"soak,omitempty"`
 	// Approval has the wave wait for `atoll rollout promote`.
 	Approval bool `json:"approval,omitempty"`
+	// Gates must pass on every cluster of the wave, once it has soaked, before the
+	// next wave begins. One that does not for as long as progressDeadline counts as
+	// a failure.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=name
+	Gates []Gate `json:"gates,omitempty"`
+}
+
+// Gate is a condition beyond health.
+type Gate struct {
+	// Name is for people who read why a wave waits.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name"`
+	// CEL is an expression over `cluster` (name, labels, provider, region,
+	// jurisdiction) and what it reports of the version, `report` (objects, applied,
+	// ready, assumed, corrections, drifted). It must be true.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	CEL string `json:"cel"`
 }
 
 // RolloutRun records how one change travels over an application's clusters. The
@@ -174,6 +218,9 @@ type RolloutWave struct {
 	Clusters []string        `json:"clusters"`
 	Soak     metav1.Duration `json:"soak,omitempty"`
 	Approval bool            `json:"approval,omitempty"`
+	// +listType=map
+	// +listMapKey=name
+	Gates []Gate `json:"gates,omitempty"`
 }
 
 // RolloutControl only grows, so that a word said twice is said once.
@@ -236,6 +283,8 @@ type RolloutRunStatus struct {
 	// since when a cluster fails.
 	HealthyAt *metav1.Time `json:"healthyAt,omitempty"`
 	FailingAt *metav1.Time `json:"failingAt,omitempty"`
+	// GatedAt is since when gates hold the wave back.
+	GatedAt *metav1.Time `json:"gatedAt,omitempty"`
 	// Resumed is the control's count that was obeyed.
 	Resumed    int32        `json:"resumed,omitempty"`
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`

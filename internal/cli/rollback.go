@@ -59,6 +59,9 @@ func (c *console) rollback(ctx context.Context, arg string, o pinOptions) error 
 	if err != nil {
 		return err
 	}
+	if err := thawed(app); err != nil {
+		return err
+	}
 	for _, name := range o.clusters {
 		if !slices.Contains(app.Status.Clusters, name) {
 			return wrong("application %s is not on cluster %q%s", app.Name, name, didYouMean(name, app.Status.Clusters))

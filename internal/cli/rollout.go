@@ -54,14 +54,17 @@ func newRolloutStatus(c *console) *cobra.Command {
 }
 
 func (c *console) rolloutStatus(ctx context.Context, arg string, a aboutApp) error {
-	_, _, run, err := c.openRun(ctx, arg, a)
+	_, app, run, err := c.openRun(ctx, arg, a)
 	if err != nil {
 		return err
 	}
 	if a.output != "text" {
 		return encode(c.Out, a.output, run)
 	}
-	return runPage(run, time.Now()).write(c.Out, c.view())
+	p := runPage(run, time.Now())
+	p.field("Frozen", frozen(app))
+	p.field("Windows", windows(app, time.Now()))
+	return p.write(c.Out, c.view())
 }
 
 // openRun finds an application and the run that it names.
@@ -78,6 +81,20 @@ func (c *console) openRun(ctx context.Context, arg string, a aboutApp) (*hub, *v
 	}
 	run, err := fetch[v1alpha1.RolloutRun](ctx, h, rolloutKind, app.Namespace, app.Status.Rollout)
 	return h, app, run, err
+}
+
+// windows is whether an application's clusters may be told of changes now.
+func windows(app *v1alpha1.Application, now time.Time) string {
+	all, err := rollout.CompileWindows(app.Spec.Rollout)
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(all) == 0:
+		return ""
+	case all.Open(now):
+		return "open"
+	}
+	return "closed; the next opens" + all.In(now)
 }
 
 func runPage(run *v1alpha1.RolloutRun, now time.Time) *page {
@@ -196,6 +213,11 @@ func (c *console) steer(ctx context.Context, arg string, v steer) error {
 	h, app, run, err := c.openRun(ctx, arg, aboutApp{output: "text"})
 	if err != nil {
 		return err
+	}
+	if v.use != "pause" {
+		if err := thawed(app); err != nil {
+			return err
+		}
 	}
 	control, nothing := v.says(run)
 	if control == nil {

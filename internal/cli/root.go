@@ -133,6 +133,8 @@ namespace of the kubeconfig's context.`,
 	add(groupFleet, newJoin(c), newAccept(c), newCordon(c), newUncordon(c), newUpgrade(c), newRemove(c), newRecover(c), newKubectl(c), newKubeconfig(c))
 	add(groupOther, newVersion(c))
 	root.AddCommand(extra...)
+	add(groupUse, newFreeze(c), newThaw(c))
+	add(groupLook, newTimeline(c))
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
 	root.SetHelpCommand(newHelp())

@@ -64,11 +64,12 @@ func writeOverview(w io.Writer, o *fleet.Overview, v view) error {
 	if err := totals.write(b, v.ink); err != nil {
 		return err
 	}
+	v.attention(b, "FROZEN", yellow, o.Frozen)
 	v.down(b, o.Down)
 	v.attention(b, "HELD", yellow, o.Held)
 	v.attention(b, "FAILING", red, o.Failing)
 	v.attention(b, "DECISIONS", yellow, o.Decisions)
-	if len(o.Down)+len(o.Held)+len(o.Failing)+len(o.Decisions) == 0 {
+	if len(o.Frozen)+len(o.Down)+len(o.Held)+len(o.Failing)+len(o.Decisions) == 0 {
 		b.WriteString("\n" + v.allWell(o) + "\n")
 	}
 	_, err := io.WriteString(w, b.String())

@@ -15,9 +15,10 @@ import (
 // Stage is one step of the chain, in this order.
 type Stage string
 
-// The stages. The first four are the application's, of which a rollout has the
-// last; the others are each cluster's.
+// The stages. The first five are the application's, of which a freeze has the
+// first and a rollout the last; the others are each cluster's.
 const (
+	Freeze    Stage = "Freeze"
 	Source    Stage = "Source"
 	Revision  Stage = "Revision"
 	Placement Stage = "Placement"

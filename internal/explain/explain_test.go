@@ -17,6 +17,7 @@ import (
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/rollout"
 )
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -115,6 +116,24 @@ func TestADependencyIsToldWhereItHoldsAndWhereItDoesNot(t *testing.T) {
 		if said := strings.Contains(c.Links[0].Why, "; it does not wait for app/cache, which the cluster is not asked to run"); said != (c.Cluster == "a") {
 			t.Errorf("%s: %s", c.Cluster, c.Links[0].Why)
 		}
+	}
+}
+
+// A freeze is the first link, and no trouble unless a change waits for its end.
+func TestAFreezeIsTheFirstLinkOfTheChain(t *testing.T) {
+	f := well("a", "b")
+	f.Frozen = &rollout.Frozen{Freeze: v1alpha1.Freeze{Reason: "audit"}, Scope: "project demo", Thaw: "atoll thaw project/demo"}
+	hold := desired.Hold(f.Application)
+	f.Clusters[0].Entry, f.Clusters[0].Want, f.Clusters[0].State.Entry = &hold, hold.Digest(), hold.Digest()
+	chain := explain.Explain(f)
+	if chain.First != nil || chain.Links[0].Stage != explain.Freeze || chain.Links[0].Do != "atoll thaw project/demo" {
+		t.Errorf("%+v, first %+v", chain.Links[0], chain.First)
+	}
+	f.Application.Status.Conditions = append(f.Application.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionRolledOut, Status: metav1.ConditionFalse, Reason: v1alpha1.ConditionFrozen, ObservedGeneration: 3,
+	})
+	if chain := explain.Explain(f); chain.First == nil || chain.First.Stage != explain.Freeze || chain.First.Outcome != explain.Waiting {
+		t.Errorf("a change waits, and it is told as %+v", chain.First)
 	}
 }
 

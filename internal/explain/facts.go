@@ -9,6 +9,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/placement"
+	"atoll.dev/atoll/internal/rollout"
 	"atoll.dev/atoll/internal/source"
 )
 
@@ -26,6 +27,8 @@ type Facts struct {
 	Stored   bool
 	StoreErr string
 	Decision placement.Decision
+	// Frozen is the freeze in force; nil without one.
+	Frozen *rollout.Frozen
 	// Run is the rollout by which the revision travels; nil without one.
 	Run *v1alpha1.RolloutRun
 	// Clusters are those that the application is placed on or leaving.
@@ -60,6 +63,9 @@ func Explain(f Facts) Chain {
 		Application: app.Name,
 		Revision:    app.Status.Revision,
 		Links:       []Link{f.source(), f.revision(), f.placement()},
+	}
+	if f.Frozen != nil {
+		c.Links = slices.Insert(c.Links, 0, f.freeze())
 	}
 	if f.Run != nil {
 		c.Links = append(c.Links, f.rollout())

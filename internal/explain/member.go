@@ -30,6 +30,8 @@ func (m member) desired() Link {
 		l.Outcome, l.Why = Waiting, "its turn in the rollout is yet to come"
 	case e == nil:
 		l.Outcome, l.Why = Waiting, "the hub has not worked out what this cluster should run"
+	case e.Hold && m.f.Frozen != nil:
+		l.Why = "the cluster is asked to keep what it has, because of the freeze"
 	case e.Hold:
 		l.Outcome, l.Why = Unknown, "the cluster is asked to keep what it has, because an earlier step is broken"
 	case e.Withdrawn && e.Policy.OnDelete == v1alpha1.Delete:

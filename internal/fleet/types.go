@@ -195,6 +195,7 @@ type Overview struct {
 	Hub          HubInfo        `json:"hub"`
 	Clusters     ClusterTotals  `json:"clusters"`
 	Applications AppTotals      `json:"applications"`
+	Frozen       []Attention    `json:"frozen,omitempty"`
 	Down         []ClusterIssue `json:"down,omitempty"`
 	Held         []Attention    `json:"held,omitempty"`
 	Failing      []Attention    `json:"failing,omitempty"`

@@ -45,7 +45,7 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	case w.Subresource != "":
 		return nil
 	case w.Operation == admission.Delete:
-		return errors.Join(unguarded(w), a.steers(ctx, w))
+		return errors.Join(a.thawed(ctx, w), unguarded(w), a.steers(ctx, w))
 	}
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -138,6 +139,7 @@ func (h *hub) fleetAPI() http.Handler {
 		Address: h.address,
 		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
 		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage(), Namespace: h.Namespace},
+		Freeze:  h.freeze,
 		Now:     clock.Now,
 	})
 }
@@ -168,7 +170,7 @@ func (h *hub) controllers() error {
 	h.intent = &application.Intent{
 		Client: h.mgr.GetClient(), Depot: h.depot, Book: h.book, Fleet: h.fleet,
 		Events: h.mgr.GetEventRecorder("atoll"),
-		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Began: clock.Now(),
+		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Freeze: h.freeze, Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Began: clock.Now(),
 	}
 	status := &application.Status{
 		Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
@@ -187,6 +189,7 @@ func (h *hub) controllers() error {
 		Watches(&v1alpha1.Project{}, handler.EnqueueRequestsFromMapFunc(h.applicationsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(h.applicationsBy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Cluster{}, h.onCluster()).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(h.allApplications)). // see freezeOnly
 		Watches(&v1alpha1.RolloutRun{}, handler.EnqueueRequestForOwner(h.mgr.GetScheme(), h.mgr.GetRESTMapper(), &v1alpha1.Application{}), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(h.intentPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
 		WatchesRawSource(source.Channel(h.rolloutPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).

@@ -262,6 +262,7 @@ func (s *start) serve(ctx context.Context) error {
 		Scheme:         s.live.Scheme(),
 		Metrics:        server.Options{BindAddress: "0"},
 		LeaderElection: false,
+		Cache:          freezeOnly(s.Namespace),
 		// A process may hold several hubs, as tests do; nothing here reads metrics by name.
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -290,4 +291,80 @@ func TestARolloutOfAFormerApplicationOfTheNameIsNotItsOwn(t *testing.T) {
 		t.Errorf("cluster 2 is asked for %s before its turn", got)
 	}
 	s.run("shop-2", v1alpha1.RolloutProgressing)
+}
+
+func TestAFrozenApplicationIsToldNothingNewUntilTheThaw(t *testing.T) {
+	one, two := int32(1), int32(2)
+	s := newTrio(hubOf(t), "frost", &v1alpha1.Rollout{Waves: []v1alpha1.Wave{{Count: &one}, {Count: &two}}})
+	first := s.asked(0)
+	freeze := func(change func(*v1alpha1.Project)) {
+		project := &v1alpha1.Project{}
+		s.must(s.client.Get(t.Context(), client.ObjectKey{Name: "frost"}, project))
+		patch := client.MergeFrom(project.DeepCopy())
+		change(project)
+		s.must(s.client.Patch(t.Context(), project, patch))
+	}
+	frozen := func(want bool) {
+		s.eventually("its condition", func() error {
+			app := s.app("frost", "shop")
+			if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionFrozen); (c != nil) != want {
+				return fmt.Errorf("%+v", c)
+			}
+			return nil
+		})
+	}
+	// A change that is under way stops where it is.
+	good := s.release("good")
+	s.runs(0, good, report.HealthHealthy)
+	s.runs(1, good, report.HealthProgressing)
+	freeze(func(p *v1alpha1.Project) { p.Spec.Freeze = &v1alpha1.Freeze{Reason: "audit", By: "anna"} })
+	frozen(true)
+	s.run("shop-1", v1alpha1.RolloutPaused)
+	s.members[1].reports(s.key, report.InSync, report.HealthDegraded)
+
+	// A newer one, a wider placement and a deletion are taken in, and reach nobody.
+	s.edit(func(app *v1alpha1.Application) {
+		app.Spec.Source.Inline, app.Spec.OnDelete = fmt.Sprintf(manifest, "newer"), v1alpha1.Delete
+		app.Spec.Placement.Clusters = "test=nowhere"
+	})
+	s.eventually("it says that a change waits", func() error {
+		app := s.app("frost", "shop")
+		c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRolledOut)
+		ready := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionReady)
+		if c == nil || c.Reason != v1alpha1.ConditionFrozen || c.ObservedGeneration != app.Generation || ready.Reason != v1alpha1.ConditionFrozen {
+			return fmt.Errorf("%+v, ready %+v", c, ready)
+		}
+		return nil
+	})
+	if err := s.client.Delete(t.Context(), s.app("frost", "shop")); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "atoll thaw project/frost") {
+		t.Errorf("it is deleted: %v", err)
+	}
+	o, err := s.fleet.Overview(t.Context())
+	s.must(err)
+	if i := slices.IndexFunc(o.Frozen, func(a fleet.Attention) bool { return a.Subject == "project/frost" }); i < 0 || !strings.Contains(o.Frozen[i].Message, "wait: 1") {
+		t.Errorf("the overview says %+v", o.Frozen)
+	}
+	chain, err := s.fleet.Explain(t.Context(), "frost", "shop", "")
+	s.must(err)
+	if l := chain.Links[0]; l.Stage != "Freeze" || l.Outcome != "Waiting" || l.Do != "atoll thaw project/frost" {
+		t.Errorf("it is explained by %+v", l)
+	}
+	for i, want := range []string{good, good, first} {
+		s.members[i].until("what it was told before the freeze", func(r desired.Root) bool { e, _ := r.Get(s.key); return e.Revision == want && !e.Withdrawn })
+	}
+
+	// After the thaw all of it counts.
+	s.edit(func(app *v1alpha1.Application) {
+		app.Spec.OnDelete, app.Spec.Placement.Clusters = v1alpha1.Orphan, "test=frost"
+	})
+	freeze(func(p *v1alpha1.Project) { p.Spec.Freeze = nil })
+	frozen(false)
+	s.members[0].until("the newer one", func(r desired.Root) bool { e, _ := r.Get(s.key); return e.Revision != good && e.Revision != first })
+
+	// The freeze of everything is seen without any edit, and holds new ones back.
+	everything := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.FreezeName}, Data: map[string]string{"reason": "sales"}}
+	s.create(everything)
+	frozen(true)
+	s.must(s.client.Delete(t.Context(), everything))
+	frozen(false)
 }

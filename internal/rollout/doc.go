@@ -10,4 +10,7 @@
 // and is not heard since, the run waits until its deadline and then fails. Only
 // one that was away from the beginning is passed over, and not if the whole
 // wave is away.
+//
+// Outside of its windows (Windows) a run begins no cluster, and goes on watching
+// and taking back; a freeze (FrozenBy) has it stand where it is, in all it does.
 package rollout

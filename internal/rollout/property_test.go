@@ -24,12 +24,19 @@ type site struct {
 	asked    v1alpha1.Version
 	answered bool
 	broken   bool
+	// corrections are what a gate judges; silent tells that it says nothing of them.
+	corrections int64
+	silent      bool
 }
 
 func (s *site) member(target v1alpha1.Version) rollout.Member {
 	bad := s.broken && rollout.Same(s.asked, target)
+	reading := &rollout.Reading{Report: rollout.ReportReading{Corrections: s.corrections}}
+	if s.silent {
+		reading = nil
+	}
 	return rollout.Member{
-		Connected: s.connected, Gone: s.gone,
+		Connected: s.connected, Gone: s.gone, Reading: reading,
 		Passed:  s.connected && s.answered && !bad,
 		Failing: s.connected && s.answered && bad,
 	}
@@ -42,6 +49,10 @@ type world struct {
 	sites map[string]*site
 	order []string
 	most  int32
+	// frozen is what the hub is told of a freeze.
+	frozen string
+	// windows are when it may tell anybody of the target.
+	windows rollout.Windows
 }
 
 func drawWorld(t *rapid.T) *world {
@@ -58,6 +69,7 @@ func drawWorld(t *rapid.T) *world {
 		w.sites[c.Name] = &site{connected: c.Connected, answered: true, asked: version("a"), broken: rapid.IntRange(0, 9).Draw(t, "broken") == 0}
 	}
 	rules := drawRules(t)
+	w.windows = drawWindows(t, &rules)
 	plan, err := rollout.Begin(rollout.Request{
 		Application: "shop", Rules: &rules, Target: version("b"), Clusters: clusters,
 		Ran: []v1alpha1.VersionGroup{{Version: version("a"), Clusters: all}},
@@ -86,12 +98,31 @@ func drawRules(t *rapid.T) v1alpha1.Rollout {
 			w.Soak = &metav1.Duration{Duration: time.Duration(rapid.IntRange(1, 120).Draw(t, "soak")) * time.Second}
 		}
 		w.Approval = rapid.IntRange(0, 4).Draw(t, "approval") == 0
+		if rapid.IntRange(0, 3).Draw(t, "gated") == 0 {
+			w.Gates = []v1alpha1.Gate{{Name: "calm", CEL: "report.corrections == 0"}}
+		}
 		rules.Waves = append(rules.Waves, w)
 	}
 	if rapid.Bool().Draw(t, "limited") {
 		rules.MaxUnavailable = &intstr.IntOrString{IntVal: rapid.Int32Range(1, 3).Draw(t, "maxUnavailable")}
 	}
 	return rules
+}
+
+func drawWindows(t *rapid.T, rules *v1alpha1.Rollout) rollout.Windows {
+	for range rapid.IntRange(0, 2).Draw(t, "windows") {
+		rules.Windows = append(rules.Windows, v1alpha1.Window{
+			Schedule: fmt.Sprintf("%d %s * * *", rapid.IntRange(0, 59).Draw(t, "minute"), rapid.SampledFrom([]string{"*", "12", "13-20"}).Draw(t, "hour")),
+			Duration: metav1.Duration{Duration: time.Duration(rapid.IntRange(1, 90).Draw(t, "open")) * time.Minute},
+			TimeZone: rapid.SampledFrom([]string{"", "Europe/Berlin"}).Draw(t, "zone"),
+			Deny:     rapid.Bool().Draw(t, "deny"),
+		})
+	}
+	windows, err := rollout.CompileWindows(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return windows
 }
 
 // look is one look of the hub, with everything that must hold of it.
@@ -101,7 +132,7 @@ func (w *world) look() {
 	for name, s := range w.sites {
 		members[name] = s.member(target)
 	}
-	seen := rollout.World{Now: w.now, Members: members}
+	seen := rollout.World{Now: w.now, Members: members, Frozen: w.frozen, Windows: w.windows}
 	out := rollout.Step(w.run, seen)
 	if again := rollout.Step(w.run, seen); !reflect.DeepEqual(out, again) {
 		w.t.Fatalf("the same twice: %+v, %+v", out, again)
@@ -129,7 +160,13 @@ func (w *world) check(before v1alpha1.RolloutRunStatus, members map[string]rollo
 	if before.Phase.Final() && !reflect.DeepEqual(before, now) {
 		w.t.Fatalf("a finished run changed: %+v", now)
 	}
+	if w.frozen != "" && (now.Started != before.Started || now.Wave != before.Wave || now.Phase.Final() != before.Phase.Final() || back(now) != back(before)) {
+		w.t.Fatalf("a frozen run moved: %+v, then %+v", before, now)
+	}
 	if now.Started > before.Started {
+		if !w.windows.Open(w.now) && int(w.run.Spec.Control.Promoted) <= int(before.Wave) {
+			w.t.Fatalf("somebody was told at %s, and no window is open", w.now)
+		}
 		if w.run.Spec.Control.Paused {
 			w.t.Fatal("a paused run told somebody")
 		}
@@ -150,6 +187,10 @@ func (w *world) check(before v1alpha1.RolloutRunStatus, members map[string]rollo
 			if i < int(now.Wave) && i >= int(before.Wave) && (!told || fresh && !excused || !m.Passed && !excused) {
 				w.t.Fatalf("wave %d was overtaken: %s had not passed", i, name)
 			}
+			open := len(wave.Gates) == 0 || m.Reading != nil && m.Reading.Report.Corrections == 0
+			if i < int(now.Wave) && i >= int(before.Wave) && !open && !excused && int(w.run.Spec.Control.Promoted) <= i+1 {
+				w.t.Fatalf("wave %d is over: %s passes no gate", i, name)
+			}
 			if i == int(now.Wave) && told && (fresh || !m.Passed) && !excused {
 				underWay++
 			}
@@ -167,11 +208,13 @@ func (w *world) check(before v1alpha1.RolloutRunStatus, members map[string]rollo
 	w.most = max(w.most, now.Started)
 }
 
+func back(s v1alpha1.RolloutRunStatus) bool { return s.Phase == v1alpha1.RolloutRollingBack }
+
 // happen is one thing that comes to pass in the world.
 func (w *world) happen() {
 	name := rapid.SampledFrom(w.order).Draw(w.t, "who")
 	s := w.sites[name]
-	switch rapid.IntRange(0, 8).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 10).Draw(w.t, "what") {
 	case 0, 1, 2:
 		s.answered = s.answered || s.connected
 	case 3:
@@ -190,6 +233,10 @@ func (w *world) happen() {
 		if rapid.IntRange(0, 5).Draw(w.t, "resumes") == 0 {
 			w.run.Spec.Control.Resumed++
 		}
+	case 10:
+		s.corrections, s.silent = int64(rapid.IntRange(0, 1).Draw(w.t, "corrections")), rapid.Bool().Draw(w.t, "silent")
+	case 9:
+		w.frozen = map[string]string{"": "everything is frozen", "everything is frozen": ""}[w.frozen]
 	}
 }
 
@@ -202,7 +249,7 @@ func TestWhateverHappensNoWaveIsOvertakenAndEveryRunEnds(t *testing.T) {
 		}
 		// From here on the world is kind: everybody answers, nothing is broken,
 		// people approve and resume. Then the run must end, and not with silence.
-		w.run.Spec.Control.Paused = false
+		w.run.Spec.Control.Paused, w.frozen = false, ""
 		w.run.Spec.Control.Promoted = int32(len(w.run.Spec.Plan.Waves))
 		for range 40 + 8*len(w.order) {
 			if w.run.Status.Phase.Final() {
@@ -212,7 +259,7 @@ func TestWhateverHappensNoWaveIsOvertakenAndEveryRunEnds(t *testing.T) {
 				w.run.Spec.Control.Resumed++
 			}
 			for _, s := range w.sites {
-				s.connected, s.broken, s.answered = true, false, true
+				s.connected, s.broken, s.answered, s.corrections, s.silent = true, false, true, 0, false
 			}
 			w.now = w.now.Add(2 * time.Minute)
 			w.look()

@@ -85,6 +85,8 @@ type scene struct {
 	now     time.Time
 	members map[string]rollout.Member
 	paused  bool
+	frozen  string
+	windows rollout.Windows
 	trace   strings.Builder
 }
 
@@ -110,7 +112,7 @@ func newScene(t *testing.T, rules v1alpha1.Rollout, clusters []rollout.Candidate
 
 // step lets the hub look once, and writes down what it saw and did.
 func (s *scene) step() rollout.Outcome {
-	out := rollout.Step(s.run, rollout.World{Now: s.now, Members: s.members, Paused: s.paused})
+	out := rollout.Step(s.run, rollout.World{Now: s.now, Members: s.members, Paused: s.paused, Frozen: s.frozen, Windows: s.windows})
 	told := s.run.Status.Started
 	s.run.Status = out.Status
 	fmt.Fprintf(&s.trace, "%6s  %-11s wave %-4s %s  %s\n", s.now.Sub(noon), out.Status.Phase, out.Status.Waves, s.picture(), out.Status.Message)

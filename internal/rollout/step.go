@@ -15,6 +15,10 @@ import (
 // that restart once while others come up are no reason to take a fleet back.
 const Confirm = 15 * time.Second
 
+// windowLook is how often a run that waits for a window looks at the clock, which
+// somebody may set.
+const windowLook = time.Hour
+
 // maxFailed is how many failed clusters a status names.
 const maxFailed = 10
 
@@ -35,7 +39,11 @@ func Step(run *v1alpha1.RolloutRun, w World) Outcome {
 	}
 	s.rewound()
 	s.status.Started = min(max(s.status.Started, 0), int32(len(s.all)))
-	if !s.status.Phase.Final() {
+	switch {
+	case s.status.Phase.Final():
+	case w.Frozen != "":
+		s.freeze()
+	default:
 		s.decide()
 		if early := s.early(); early > 0 && !s.status.Phase.Final() {
 			s.wakeIn(early)
@@ -76,7 +84,25 @@ func (s *step) decide() {
 			s.status.Resumed, s.status.Failed, s.status.FailingAt = s.control.Resumed, nil, nil
 			s.progressed()
 		}
+		s.status.Phase = v1alpha1.RolloutProgressing // until something stands in the way
 		s.advance()
+	}
+}
+
+// freeze lets the run stand where it is. No time of a freeze counts: not as
+// soaking, nor as failing, nor against a deadline.
+func (s *step) freeze() {
+	s.status.Clusters = int32(len(s.all))
+	if s.status.Phase != v1alpha1.RolloutRollingBack {
+		s.count()
+	}
+	s.status.ProgressAt, s.status.HealthyAt, s.status.FailingAt, s.status.GatedAt = nil, nil, nil, nil
+	switch s.status.Phase {
+	case v1alpha1.RolloutHalted, v1alpha1.RolloutRollingBack:
+		// Why it halted, or goes back, is what must be known after the thaw.
+	default:
+		s.status.Phase = v1alpha1.RolloutPaused
+		s.say("%s", s.world.Frozen)
 	}
 }
 
@@ -139,15 +165,17 @@ func (s *step) failed() bool {
 }
 
 // fail halts the run or turns it back.
-func (s *step) fail(names []string, prefix string) {
+func (s *step) fail(names []string, prefix string) { s.failFor(names, prefix+s.named(names)) }
+
+func (s *step) failFor(names []string, why string) {
 	s.status.Failed = names[:min(len(names), maxFailed)]
 	s.status.HealthyAt = nil
 	if s.plan.OnFailure == v1alpha1.Rollback {
-		s.turnBack(prefix + s.named(names))
+		s.turnBack(why)
 		return
 	}
 	s.status.Phase, s.status.FailingAt = v1alpha1.RolloutHalted, nil
-	s.say("%s%s", prefix, s.named(names))
+	s.say("%s", why)
 }
 
 // begin tells as many clusters of this wave as may be under way at once, and
@@ -162,7 +190,14 @@ func (s *step) begin() bool {
 		s.say("paused before %s", s.all[s.status.Started])
 		return false
 	}
-	if wave := s.plan.Waves[s.status.Wave]; s.status.Started == from && wave.Approval && s.control.Promoted <= s.status.Wave {
+	promoted := s.control.Promoted > s.status.Wave
+	if !promoted && !s.world.Windows.Open(s.world.Now) {
+		s.status.Phase = v1alpha1.RolloutWaiting
+		s.say("wave %d %s", s.status.Wave+1, s.world.Windows.Why(s.world.Now))
+		s.wakeIn(min(s.world.Windows.Opens(s.world.Now).Sub(s.world.Now), windowLook))
+		return false
+	}
+	if wave := s.plan.Waves[s.status.Wave]; s.status.Started == from && wave.Approval && !promoted {
 		s.status.Phase = v1alpha1.RolloutWaiting
 		s.say("wave %d waits for approval: %s", s.status.Wave+1, listed(wave.Clusters))
 		return false
@@ -228,6 +263,9 @@ func (s *step) pass() bool {
 		s.wakeIn(left)
 		return false
 	}
+	if !promoted && s.gated() {
+		return false
+	}
 	s.status.Wave++
 	s.status.HealthyAt = nil
 	s.progressed()
@@ -248,7 +286,7 @@ func (s *step) completeMessage() string {
 
 // turnBack begins to take back what was begun.
 func (s *step) turnBack(why string) {
-	s.status.Phase, s.status.FailingAt, s.status.HealthyAt = v1alpha1.RolloutRollingBack, nil, nil
+	s.status.Phase, s.status.FailingAt, s.status.HealthyAt, s.status.GatedAt = v1alpha1.RolloutRollingBack, nil, nil, nil
 	s.say("rolling back: %s", why)
 	s.progressed()
 	s.status.Passed = 0
@@ -260,6 +298,9 @@ func (s *step) turnBack(why string) {
 // goBack waits until all who are heard, or are yet to be, have gone back. What a
 // cluster says is of its version before now; health of that is its own matter.
 func (s *step) goBack() {
+	if s.status.ProgressAt == nil {
+		s.progressed() // after a freeze
+	}
 	var waiting []string
 	for _, name := range s.begun() {
 		if m := s.member(name); (m.Connected || s.early() > 0) && !m.Gone && !m.Passed && !m.Failing {
@@ -278,7 +319,7 @@ func (s *step) goBack() {
 }
 
 func (s *step) finish(phase v1alpha1.RolloutPhase, message string) {
-	s.status.Phase, s.status.FailingAt, s.status.HealthyAt, s.status.ProgressAt = phase, nil, nil, nil
+	s.status.Phase, s.status.FailingAt, s.status.HealthyAt, s.status.ProgressAt, s.status.GatedAt = phase, nil, nil, nil, nil
 	s.status.FinishedAt = &metav1.Time{Time: s.world.Now}
 	s.wake = 0
 	s.say("%s", message)
@@ -293,17 +334,20 @@ func (s *step) since(t *metav1.Time) time.Duration {
 
 // idle is for how long nothing moved although this hub listened: that it was
 // away is no fault of the clusters, and takes no fleet back.
-func (s *step) idle() time.Duration {
-	if s.status.ProgressAt == nil {
+func (s *step) idle() time.Duration { return s.listening(s.status.ProgressAt) }
+
+// listening is how much of the time since then this hub listened.
+func (s *step) listening(t *metav1.Time) time.Duration {
+	if t == nil {
 		return 0
 	}
-	return min(s.since(s.status.ProgressAt), s.world.Now.Sub(s.world.Since))
+	return min(s.since(t), s.world.Now.Sub(s.world.Since))
 }
 
 // rewound brings times that are yet to come to now: a clock that was ahead
 // would else have a wave soak until the right one has caught up.
 func (s *step) rewound() {
-	for _, at := range []**metav1.Time{&s.status.ProgressAt, &s.status.HealthyAt, &s.status.FailingAt} {
+	for _, at := range []**metav1.Time{&s.status.ProgressAt, &s.status.HealthyAt, &s.status.FailingAt, &s.status.GatedAt} {
 		if *at != nil && (*at).After(s.world.Now) {
 			*at = &metav1.Time{Time: s.world.Now}
 		}

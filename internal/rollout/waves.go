@@ -44,7 +44,7 @@ func Waves(rules []v1alpha1.Wave, clusters []Candidate) ([]v1alpha1.RolloutWave,
 		if err != nil {
 			return nil, fmt.Errorf("wave %d: %w", i+1, err)
 		}
-		wave := v1alpha1.RolloutWave{Approval: rule.Approval}
+		wave := v1alpha1.RolloutWave{Approval: rule.Approval, Gates: rule.Gates}
 		if rule.Soak != nil {
 			wave.Soak = *rule.Soak
 		}

@@ -17,6 +17,8 @@ type Member struct {
 	// Gone means that nothing is expected of it: it left the placement.
 	Gone bool
 	Why  string
+	// Reading is what gates judge; nil while nothing is known of that version.
+	Reading *Reading
 }
 
 // World is what is known at one moment.
@@ -30,6 +32,10 @@ type World struct {
 	Superseded bool
 	// Paused is the application's own wish.
 	Paused bool
+	// Windows are when clusters may be told of the target.
+	Windows Windows
+	// Frozen is why nothing new may be told to anybody; empty when it may.
+	Frozen string
 }
 
 // failing are the begun clusters that fail, sorted.
@@ -112,7 +118,7 @@ func (s *step) member(name string) Member {
 		return Member{Gone: true}
 	}
 	if s.fresh[name] {
-		m.Passed, m.Failing, m.Why = false, false, "it is being told"
+		m.Passed, m.Failing, m.Reading, m.Why = false, false, nil, "it is being told"
 	}
 	return m
 }

@@ -11,6 +11,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/explain"
+	"atoll.dev/atoll/internal/rollout"
 )
 
 // explain gathers the facts; what they mean is internal/explain's.
@@ -23,6 +24,11 @@ func (s *server) explain(r *http.Request) (any, error) {
 	if f.Project, err = s.project(r.Context(), app.Namespace); err != nil {
 		return nil, err
 	}
+	all, err := s.Freeze(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	f.Frozen = rollout.FrozenBy(all, f.Project, app, s.Now())
 	if err := s.gatherRevision(r.Context(), &f); err != nil {
 		return nil, err
 	}

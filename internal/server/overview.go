@@ -17,6 +17,7 @@ import (
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/rollout"
 )
 
 // maxRows bounds each section of an Overview: a screen, not a listing.
@@ -35,7 +36,10 @@ func (s *server) overview(r *http.Request) (any, error) {
 	s.clusterPart(r.Context(), o, clusters.Items, apps.Items)
 	s.applicationPart(o, apps.Items)
 	s.orphanPart(o, clusters.Items, apps.Items)
-	o.Down, o.Held = limit(o.Down), limit(o.Held)
+	if err := s.freezePart(r.Context(), o, apps.Items); err != nil {
+		return nil, err
+	}
+	o.Frozen, o.Down, o.Held = limit(o.Frozen), limit(o.Down), limit(o.Held)
 	o.Failing, o.Decisions = limit(o.Failing), limit(o.Decisions)
 	return o, nil
 }
@@ -132,7 +136,9 @@ func (s *server) applicationPart(o *fleet.Overview, apps []v1alpha1.Application)
 			o.Failing = append(o.Failing, s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time))
 		} else if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Status == metav1.ConditionFalse && app.DeletionTimestamp == nil {
 			a := s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time)
-			if c.Reason == "DeletionHeld" {
+			if c.Reason == v1alpha1.ConditionFrozen {
+				// The freeze has a row of its own.
+			} else if c.Reason == "DeletionHeld" {
 				a.Do = allowDeletion(app)
 				o.Held = append(o.Held, a)
 			} else {
@@ -168,6 +174,9 @@ func (s *server) changePart(o *fleet.Overview, app *v1alpha1.Application) {
 	case v1alpha1.RolloutHalted, v1alpha1.RolloutRolledBack:
 		o.Failing = append(o.Failing, a)
 	case v1alpha1.RolloutWaiting:
+		if windows, err := rollout.CompileWindows(app.Spec.Rollout); err == nil && !windows.Open(s.Now()) {
+			return // nobody needs to decide anything
+		}
 		a.Do = fmt.Sprintf("atoll rollout promote app/%s -p %s", app.Name, app.Namespace)
 		o.Decisions = append(o.Decisions, a)
 	case v1alpha1.RolloutPaused:

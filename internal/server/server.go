@@ -51,7 +51,9 @@ type Options struct {
 	Address func() string
 	Roots   func() ([]byte, error)
 	Hub     fleet.HubInfo
-	Now     func() time.Time
+	// Freeze reads the freeze of everything, nil when there is none.
+	Freeze func(context.Context) (*v1alpha1.Freeze, error)
+	Now    func() time.Time
 }
 
 // Resources are what discovery lists.

@@ -57,7 +57,9 @@ type Intent struct {
 	Fleet  *observed.Fleet
 	Events events.EventRecorder
 	// Runs are the rollouts under way.
-	Runs      *Runs
+	Runs *Runs
+	// Freeze reads the freeze of everything, nil when there is none.
+	Freeze    func(context.Context) (*v1alpha1.Freeze, error)
 	Heartbeat time.Duration
 	Now       func() time.Time
 	// Began is when this hub began to lead.
@@ -167,6 +169,10 @@ type course struct {
 	run   *v1alpha1.RolloutRun
 	wake  time.Duration
 	early bool
+	// frozen is the freeze in force, if there is one, and waits that a change waits
+	// for its end.
+	frozen *rollout.Frozen
+	waits  bool
 }
 
 func widens(plan assign.Plan, app *v1alpha1.Application) bool {
@@ -205,6 +211,9 @@ func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, e
 	if state.Cycle, err = r.cycle(ctx, app); err != nil {
 		return c, err
 	}
+	if c.frozen, err = r.frozen(ctx, app, state.Project); err != nil {
+		return c, err
+	}
 	if err := r.travel(ctx, app, &state, &c); err != nil {
 		return c, err
 	}
@@ -214,13 +223,18 @@ func (r *Intent) plan(ctx context.Context, app *v1alpha1.Application) (course, e
 	case c.early:
 		state.Version = func(string) *v1alpha1.Version { return nil }
 	}
-	if next := rollout.PinsOf(app, r.Now()).Next; next > 0 && (c.wake == 0 || next < c.wake) {
-		c.wake = next
+	for _, next := range []time.Duration{rollout.PinsOf(app, r.Now()).Next, c.frozen.Left(r.Now())} {
+		if next > 0 && (c.wake == 0 || next < c.wake) {
+			c.wake = next
+		}
 	}
 	if next := cycleWake(state.Cycle); next > 0 && (c.wake == 0 || next < c.wake) {
 		c.wake = next
 	}
 	c.plan = assign.Make(state)
+	if c.frozen != nil {
+		r.keep(app, state, &c)
+	}
 	if unread != nil {
 		return c, unread // without its content nothing is known to be forbidden
 	}
@@ -394,7 +408,7 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course
 		return nil
 	}
 	next := statusOf(app)
-	if admitted.Digest != "" && plan.Accepted.True && !c.early {
+	if admitted.Digest != "" && plan.Accepted.True && !c.early && c.frozen == nil {
 		if err := r.recordRevision(ctx, app, admitted); err != nil {
 			return err
 		}
@@ -408,10 +422,15 @@ func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course
 	if c.run != nil {
 		next.Rollout = c.run.Name
 	}
-	if c.run != nil || c.early {
+	if c.run != nil || c.early || c.waits {
 		next.set(app, v1alpha1.ConditionRolledOut, c.told())
 	} else {
 		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionRolledOut) // of a change that was undone in time
+	}
+	if c.frozen != nil {
+		next.set(app, v1alpha1.ConditionFrozen, assign.Condition{True: true, Reason: v1alpha1.ConditionFrozen, Message: c.frozen.Why()})
+	} else {
+		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionFrozen)
 	}
 	if next.equal(statusOf(app)) {
 		return nil
@@ -444,6 +463,13 @@ func (r *Intent) tell(app *v1alpha1.Application, plan assign.Plan, next intentSt
 		r.Events.Eventf(app, nil, "Normal", "RevisionAdmitted", "Admit", "revision %s is being delivered", next.Revision)
 	case placed:
 		r.Events.Eventf(app, nil, "Normal", "PlacementChanged", "Place", "%s", plan.Placed.Message)
+	}
+	was, is := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionFrozen), meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionFrozen)
+	switch {
+	case is != nil && was == nil:
+		r.Events.Eventf(app, nil, "Normal", "Frozen", "Freeze", "%s", clip(is.Message))
+	case is == nil && was != nil:
+		r.Events.Eventf(app, nil, "Normal", "Thawed", "Thaw", "clusters are told of changes again")
 	}
 	if c := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionRolledOut); c != nil && !sameWord(c, app) {
 		r.Events.Eventf(app, nil, pick(c.Status == metav1.ConditionTrue, "Normal", "Warning"), "Rollout"+c.Reason, "RollOut", "%s", clip(c.Message))

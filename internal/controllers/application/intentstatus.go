@@ -35,7 +35,7 @@ func statusOf(app *v1alpha1.Application) intentStatus {
 		Clusters:    app.Status.Clusters,
 		Withdrawing: app.Status.Withdrawing,
 	}
-	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionPlaced, v1alpha1.ConditionRolledOut} {
+	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionPlaced, v1alpha1.ConditionRolledOut, v1alpha1.ConditionFrozen} {
 		if c := meta.FindStatusCondition(app.Status.Conditions, kind); c != nil {
 			s.Conditions = append(s.Conditions, *c)
 		}

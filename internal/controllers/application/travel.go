@@ -38,7 +38,7 @@ func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assig
 		// are chosen again, as after a slip in a selector, would be told at once.
 		return nil
 	}
-	if s.ContentErr == nil && s.Content != "" {
+	if s.ContentErr == nil && s.Content != "" && c.frozen == nil {
 		if err := r.depart(ctx, app, s, c, chosen); err != nil {
 			return err
 		}
@@ -46,10 +46,24 @@ func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assig
 	if c.run == nil || c.early {
 		return nil
 	}
-	out := rollout.Step(c.run, rollout.World{
-		Now: r.Now(), Since: r.Began.Add(FirstWord), Members: r.members(app, c.run, chosen),
+	windows, err := rollout.CompileWindows(app.Spec.Rollout)
+	if err != nil {
+		return fmt.Errorf("read spec.rollout of application %s/%s: %w", app.Namespace, app.Name, err)
+	}
+	world := rollout.World{
+		Windows: windows,
+		Now:     r.Now(), Since: r.Began.Add(FirstWord), Members: r.members(app, c.run, chosen),
 		Paused: app.Spec.Rollout != nil && app.Spec.Rollout.Paused,
-	})
+	}
+	for i := range s.Clusters {
+		if m := world.Members[s.Clusters[i].Name]; m.Reading != nil {
+			m.Reading.Cluster = readable(&s.Clusters[i])
+		}
+	}
+	if c.frozen != nil {
+		world.Frozen = c.frozen.Why()
+	}
+	out := rollout.Step(c.run, world)
 	c.wake = out.Wake
 	if !reflect.DeepEqual(out.Status, c.run.Status) {
 		c.run, err = r.Runs.move(ctx, c.run, out.Status)
@@ -179,7 +193,7 @@ func (r *Intent) members(app *v1alpha1.Application, run *v1alpha1.RolloutRun, ch
 			if v := course.Version(name); v == nil || e.Withdrawn || !rollout.Same(*versionIn(e), *v) {
 				// It answers for what it was told before: the version is refused for
 				// it, or could not be entered yet.
-				m.Passed, m.Failing = false, false
+				m.Passed, m.Failing, m.Reading = false, false, nil
 				if e.Hold {
 					m.Why = "the change is kept from it, see the application's condition Accepted"
 				}
@@ -195,6 +209,7 @@ func member(m observed.Member, chosen bool) rollout.Member {
 	// Drift is somebody else's doing, on what was applied in full.
 	applied := m.State.Sync == report.InSync || m.State.Sync == report.Drifted
 	return rollout.Member{
+		Reading:   reading(m, current),
 		Connected: m.Connection == v1alpha1.Connected,
 		Passed:    current && applied && m.State.Health == report.HealthHealthy,
 		Failing:   current && (m.State.Sync == report.Failed || m.State.Health == report.HealthDegraded),
@@ -203,9 +218,34 @@ func member(m observed.Member, chosen bool) rollout.Member {
 	}
 }
 
+// reading is what gates judge, but for the cluster's own fields.
+func reading(m observed.Member, current bool) *rollout.Reading {
+	if !current {
+		return nil
+	}
+	return &rollout.Reading{Report: rollout.ReportReading{
+		Objects: int64(m.State.Objects), Applied: int64(m.State.Applied), Ready: int64(m.State.Ready), Assumed: int64(m.State.Assumed),
+		Corrections: m.State.Corrections, Drifted: m.State.Sync == report.Drifted,
+	}}
+}
+
+// readable is a cluster's fields, as gates name them.
+func readable(c *v1alpha1.Cluster) rollout.ClusterReading {
+	return rollout.ClusterReading{
+		Name: c.Name, Labels: c.Labels, Provider: c.Spec.Provider, Region: c.Spec.Region, Jurisdiction: c.Spec.Jurisdiction,
+	}
+}
+
 // told is the condition that a run gives its application.
 func (c course) told() assign.Condition {
 	run := c.run
+	if c.frozen != nil && c.waits {
+		message := c.frozen.Why()
+		if run != nil && !run.Status.Phase.Final() {
+			message += "; rollout " + rollout.Describe(run)
+		}
+		return assign.Condition{Reason: v1alpha1.ConditionFrozen, Message: "a change waits: " + message}
+	}
 	if c.early {
 		return assign.Condition{Reason: string(v1alpha1.RolloutProgressing), Message: "a rollout begins when the clusters have had time to connect to the hub, which has just started"}
 	}

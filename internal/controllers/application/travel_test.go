@@ -115,3 +115,44 @@ func TestAHubThatHasJustBegunBeginsNoRunWhileAClusterIsAway(t *testing.T) {
 		})
 	}
 }
+
+func TestAFrozenApplicationKeepsWhatItsClustersWereTold(t *testing.T) {
+	app := application(2, time.Now())
+	app.Status.Clusters, app.Spec.Source.Inline = []string{"eu"}, "x"
+	_, before, target := aRun(app)
+	app.Status.Revision = desired.RevisionName(app.Name, desired.Digest(before.Digest))
+	project := &v1alpha1.Project{}
+	project.Name = "demo"
+	clusters := []v1alpha1.Cluster{{ObjectMeta: metav1.ObjectMeta{Name: "eu"}}, {ObjectMeta: metav1.ObjectMeta{Name: "us"}}}
+	entry := func(i int, v v1alpha1.Version) desired.Entry {
+		return desired.Build(rollout.With(app, v), project, &clusters[i], desired.Digest(v.Digest))
+	}
+	told := entry(0, before)
+	edited := told
+	edited.Generation++
+	for _, tc := range []struct {
+		name    string
+		told    map[string]desired.Entry
+		decided map[string]desired.Entry
+		content string
+		want    desired.Entry
+		waits   bool
+	}{
+		{"nothing is new", map[string]desired.Entry{"eu": told}, map[string]desired.Entry{"eu": edited}, before.Digest, told, false},
+		{"a change", map[string]desired.Entry{"eu": told}, map[string]desired.Entry{"eu": entry(0, target)}, target.Digest, told, true},
+		{"another cluster", map[string]desired.Entry{"eu": told}, map[string]desired.Entry{"eu": told, "us": entry(1, before)}, before.Digest, told, true},
+		{"it is to let go", map[string]desired.Entry{"eu": told}, map[string]desired.Entry{"eu": desired.Withdraw(told)}, before.Digest, told, true},
+		{"the hub has just started", nil, map[string]desired.Entry{"eu": told}, before.Digest, desired.Hold(app), false},
+		{"it has just started, and there is a change", nil, map[string]desired.Entry{"eu": entry(0, target)}, target.Digest, desired.Hold(app), true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := &Intent{Book: desired.NewBook(func(string) {}), Now: time.Now}
+			r.Book.Set(told.Key, tc.told)
+			c := course{plan: assign.Plan{Entries: tc.decided, Clusters: []string{"eu"}}, frozen: &rollout.Frozen{Scope: "everything"}}
+			r.keep(app, assign.State{App: app, Clusters: clusters, Content: desired.Digest(tc.content)}, &c)
+			if len(c.plan.Entries) != 1 || c.plan.Entries["eu"].Digest() != tc.want.Digest() || c.waits != tc.waits || !c.plan.Keep {
+				t.Errorf("waits %v, entries %+v", c.waits, c.plan.Entries)
+			}
+		})
+	}
+}
