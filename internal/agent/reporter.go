@@ -2,6 +2,7 @@ package agent
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ const maxReport = 4 << 20
 type reporter struct {
 	mu   sync.Mutex
 	sent map[desired.Key]desired.Digest
+	// said are the states that sent has the digests of: what is equal to them need
+	// not be encoded to see that it is.
+	said map[desired.Key]report.State
 	full bool
 	// facts is the age of the inventory last sent.
 	facts time.Time
@@ -46,13 +50,14 @@ func (r *reporter) next(states map[desired.Key]report.State, facts *v1alpha1.Fac
 	defer r.mu.Unlock()
 	out := report.Report{Full: r.full, At: report.Time(now)}
 	if r.full || r.sent == nil {
-		r.sent = map[desired.Key]desired.Digest{}
+		r.sent, r.said = map[desired.Key]desired.Digest{}, map[desired.Key]report.State{}
 	}
 	r.full = false
 	for _, k := range slices.SortedFunc(maps.Keys(r.sent), desired.Key.Compare) {
 		if _, ok := states[k]; !ok {
 			out.Removed = append(out.Removed, k)
 			delete(r.sent, k)
+			delete(r.said, k)
 		}
 	}
 	out.States = r.take(states)
@@ -71,6 +76,9 @@ func (r *reporter) take(states map[desired.Key]report.State) []report.State {
 	var out []report.State
 	size := 0
 	for _, k := range slices.SortedFunc(maps.Keys(states), desired.Key.Compare) {
+		if said, ok := r.said[k]; ok && reflect.DeepEqual(said, states[k]) {
+			continue
+		}
 		digest, bytes := states[k].Measure()
 		if r.sent[k] == digest {
 			continue
@@ -78,7 +86,7 @@ func (r *reporter) take(states map[desired.Key]report.State) []report.State {
 		if size += bytes; size > maxReport && len(out) > 0 || len(out) == report.MaxStates {
 			break
 		}
-		r.sent[k], out = digest, append(out, states[k])
+		r.sent[k], r.said[k], out = digest, states[k], append(out, states[k])
 	}
 	return out
 }

@@ -209,24 +209,36 @@ func (d Delta) Apply(base Root) (Root, error) {
 	} else if got := base.Digest(); got != d.Base {
 		return Root{}, fmt.Errorf("apply desired state: the change is against %s, here is %s", d.Base.Short(), got.Short())
 	}
-	byKey := make(map[Key]Entry, len(base.Entries)+len(d.Upserts))
-	for _, e := range base.Entries {
-		byKey[e.Key] = e
-	}
-	for _, k := range d.Removes {
-		delete(byKey, k)
-	}
-	for _, e := range d.Upserts {
-		byKey[e.Key] = e
-	}
-	root, err := NewRoot(slices.Collect(maps.Values(byKey)))
-	if err != nil {
-		return Root{}, err
-	}
+	root := base.with(d.Upserts, d.Removes)
 	if got := root.Digest(); got != d.Target {
 		return Root{}, fmt.Errorf("apply desired state: the result is %s, the hub announced %s", got.Short(), d.Target.Short())
 	}
 	return root, nil
+}
+
+// with is r with entries put in and taken out. The digests of all others are
+// those that r has: one change must not encode everything a cluster runs.
+func (r Root) with(upserts []Entry, removes []Key) Root {
+	type entry struct {
+		Entry
+		digest Digest
+	}
+	byKey := make(map[Key]entry, len(r.Entries)+len(upserts))
+	for i, e := range r.Entries {
+		byKey[e.Key] = entry{e, r.digestOf(i)}
+	}
+	for _, k := range removes {
+		delete(byKey, k)
+	}
+	for _, e := range upserts {
+		byKey[e.Key] = entry{e, e.Digest()}
+	}
+	next := Root{Entries: make([]Entry, 0, len(byKey)), digests: make([]Digest, 0, len(byKey))}
+	for _, k := range slices.SortedFunc(maps.Keys(byKey), Key.Compare) {
+		next.Entries = append(next.Entries, byKey[k].Entry)
+		next.digests = append(next.digests, byKey[k].digest)
+	}
+	return next
 }
 
 // canonical is RFC 8949 core deterministic encoding: equal values give equal bytes.
