@@ -47,6 +47,9 @@ const (
 	// AnnotationRunFor on the object of a hook is the content that it was made for;
 	// the agent writes it.
 	AnnotationRunFor = "atoll.dev/run-for"
+	// AnnotationContinues on an Application is the UID of the one that it was before a
+	// hub was lost: what agents recorded of that one is its own.
+	AnnotationContinues = "atoll.dev/continues"
 	// AnnotationFetch on an Application has its source looked at now, whenever the
 	// value changes.
 	AnnotationFetch = "atoll.dev/fetch"

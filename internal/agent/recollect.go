@@ -87,7 +87,7 @@ func (c *contents) encoded(d desired.Digest) ([]byte, bool) {
 // running tells of an entry what a hub needs to ask for the same again.
 func (c *contents) running(e desired.Entry) recovery.Running {
 	r := recovery.Running{
-		Key: e.Key, Revision: e.Revision, Content: e.Content, Namespace: e.Namespace, Policy: e.Policy, Withdrawn: e.Withdrawn,
+		Key: e.Key, UID: e.UID, After: e.After, Revision: e.Revision, Content: e.Content, Namespace: e.Namespace, Policy: e.Policy, Withdrawn: e.Withdrawn,
 		LateBinding: e.Bindings != nil,
 	}
 	b, err := c.bundle(e.Content)

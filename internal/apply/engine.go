@@ -206,7 +206,7 @@ func (e *Engine) follow() {
 		return
 	}
 	for key, en := range e.entries {
-		if now, ok := e.root.Get(key); !ok || now.UID != en.want.UID {
+		if now, ok := e.root.Get(key); !ok || !continues(now, en.want.UID) {
 			e.forget(en)
 		}
 	}

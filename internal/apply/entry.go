@@ -81,7 +81,7 @@ func (e *Engine) enter(want desired.Entry) *entry {
 		return en
 	}
 	delete(e.saved, want.Key)
-	if inv.UID != want.UID {
+	if !continues(want, inv.UID) {
 		// Another application of the same name: it inherits nothing.
 		e.unsaved[want.Key] = true
 		return en
@@ -99,6 +99,11 @@ func (e *Engine) enter(want desired.Entry) *entry {
 		en.objects[r.ID], e.objects[r.ID] = o, o
 	}
 	return en
+}
+
+// continues tells whether what is kept under a UID is the entry's own.
+func continues(want desired.Entry, uid string) bool {
+	return uid == want.UID || want.Continues != "" && uid == want.Continues
 }
 
 // renew takes over a changed intent; the objects follow when it is prepared.

@@ -17,6 +17,7 @@ func Build(app *v1alpha1.Application, project *v1alpha1.Project, cluster *v1alph
 	e := Entry{
 		Key:           Key{Project: app.Namespace, Application: app.Name},
 		UID:           string(app.UID),
+		Continues:     app.Annotations[v1alpha1.AnnotationContinues],
 		Generation:    app.Generation,
 		Revision:      RevisionName(app.Name, content),
 		Content:       content,

@@ -80,6 +80,9 @@ type Entry struct {
 	// After are applications of the same project: what is new waits until those of
 	// them that the cluster runs are in sync and healthy there.
 	After []string `cbor:"12,keyasint,omitempty" json:"after,omitempty"`
+	// Continues is the UID under which a hub that was lost asked for the same: what
+	// is recorded of that, such as which hooks ran, goes on.
+	Continues string `cbor:"13,keyasint,omitempty" json:"continues,omitempty"`
 }
 
 // Policy bounds and steers the agent's work for one entry.

@@ -68,6 +68,7 @@ func TestEveryFieldOfAnEntryCountsInItsDigest(t *testing.T) {
 		"withdrawn":      func(e *desired.Entry) { e.Withdrawn = false },
 		"allow deletion": func(e *desired.Entry) { e.AllowDeletion = "" },
 		"hold":           func(e *desired.Entry) { e.Hold = false },
+		"continues":      func(e *desired.Entry) { e.Continues = "another" },
 	} {
 		e := full()
 		change(&e)

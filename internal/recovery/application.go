@@ -75,7 +75,8 @@ func version(c claim) string {
 		Policy    desired.Policy
 		Late      bool
 		Variables map[string]string
-	}{own(c.Policy), c.LateBinding, c.variables()})
+		After     []string
+	}{own(c.Policy), c.LateBinding, c.variables(), c.After})
 	return fmt.Sprintf("%s in namespace %s (content %s, settings %s)", c.Revision, c.Namespace, c.Content.Short(), settings.Short())
 }
 
@@ -108,6 +109,12 @@ func (r Running) object() *v1alpha1.Application {
 			LateBinding: r.LateBinding,
 			Health:      r.Policy.Health,
 		},
+	}
+	if r.UID != "" {
+		app.Annotations = map[string]string{v1alpha1.AnnotationContinues: r.UID}
+	}
+	for _, name := range r.After {
+		app.Spec.DependsOn = append(app.Spec.DependsOn, v1alpha1.Dependency{Application: name})
 	}
 	if r.LateBinding {
 		app.Spec.Variables = r.variables()
@@ -148,6 +155,9 @@ func (a *Application) widen(existing *v1alpha1.Application, source v1alpha1.Sour
 		Spec:       *existing.Spec.DeepCopy(),
 	}
 	a.Object.Spec.Placement.Names = names
+	if uid := existing.Annotations[v1alpha1.AnnotationContinues]; uid != "" {
+		a.Object.Annotations = map[string]string{v1alpha1.AnnotationContinues: uid}
+	}
 }
 
 // unbound tells which values of clusters the hub would bind to others than those

@@ -31,9 +31,13 @@ type Memory struct {
 
 // Running is one application on one cluster.
 type Running struct {
-	Key      desired.Key    `json:"key"`
+	Key desired.Key `json:"key"`
+	// UID is under which the agent keeps its records.
+	UID      string         `json:"uid,omitempty"`
 	Revision string         `json:"revision,omitempty"`
 	Content  desired.Digest `json:"content"`
+	// After are the applications that it waits for.
+	After []string `json:"after,omitempty"`
 	// Namespace is where objects go that name none.
 	Namespace string         `json:"namespace"`
 	Policy    desired.Policy `json:"policy"`

@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -53,6 +52,9 @@ func lostHub(t *rapid.T) lost {
 		app.Spec.Drift.Ignore = []v1alpha1.FieldRule{{Kind: "Deployment", Paths: []string{"spec.replicas"}}}
 		app.Spec.Health = []v1alpha1.HealthRule{{Kind: "Ring", Healthy: "true"}}
 	}
+	if rapid.Bool().Draw(t, "depends") {
+		app.Spec.DependsOn = []v1alpha1.Dependency{{Application: "api"}}
+	}
 	if app.Spec.LateBinding = rapid.Bool().Draw(t, "late binding"); app.Spec.LateBinding {
 		app.Spec.Variables = map[string]string{"color": rapid.SampledFrom([]string{"red", "blue"}).Draw(t, "color")}
 	}
@@ -71,7 +73,7 @@ func (l lost) entry(i int) desired.Entry {
 
 func remembers(cluster string, e desired.Entry) recovery.Memory {
 	return recovery.Memory{Cluster: cluster, Applications: []recovery.Running{{
-		Key: e.Key, Revision: e.Revision, Content: e.Content, Namespace: e.Namespace, Policy: e.Policy,
+		Key: e.Key, UID: e.UID, After: e.After, Revision: e.Revision, Content: e.Content, Namespace: e.Namespace, Policy: e.Policy,
 		LateBinding: e.Bindings != nil, Bindings: e.Bindings, Withdrawn: e.Withdrawn,
 	}}}
 }
@@ -99,13 +101,13 @@ func TestWhatIsMadeAsksForWhatRuns(t *testing.T) {
 			}
 			was := l.entry(i)
 			now := desired.Build(app, project, &l.clusters[i], desired.Digest(app.Spec.Source.Content.Digest))
-			now.UID, now.Generation, now.Policy.OnDelete = was.UID, was.Generation, was.Policy.OnDelete
+			if now.Continues != was.UID {
+				t.Errorf("it continues %q, not %q", now.Continues, was.UID)
+			}
+			now.UID, now.Continues, now.Generation, now.Policy.OnDelete = was.UID, "", was.Generation, was.Policy.OnDelete
 			if diff := cmp.Diff(was, now, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s would be asked for something else:\n%s", l.clusters[i].Name, diff)
 			}
-		}
-		if app.UID != types.UID("") {
-			t.Errorf("it has a UID: %s", app.UID)
 		}
 	})
 }
@@ -114,7 +116,7 @@ func TestWhatIsMadeAsksForWhatRuns(t *testing.T) {
 func two(change func(*desired.Entry)) ([]recovery.Memory, recovery.Known) {
 	l := lost{
 		project:  &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: "shop"}},
-		app:      &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}},
+		app:      &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "old"}},
 		clusters: []v1alpha1.Cluster{aCluster("a", "eu"), aCluster("b", "eu")},
 	}
 	other := l.entry(1)
@@ -172,7 +174,7 @@ func TestWhatIsKnownStaysAndIsOnlyWidened(t *testing.T) {
 	if p := later.Projects[0]; !p.Known || p.Object != nil {
 		t.Errorf("the project is made again: %+v", p)
 	}
-	if a := later.Applications[0]; a.Object == nil || !slices.Equal(a.Object.Spec.Placement.Names, []string{"a", "b"}) {
+	if a := later.Applications[0]; a.Object == nil || a.Object.Annotations[v1alpha1.AnnotationContinues] != known.Applications[0].Annotations[v1alpha1.AnnotationContinues] || !slices.Equal(a.Object.Spec.Placement.Names, []string{"a", "b"}) {
 		t.Errorf("a cluster that came later is not added: %+v", a)
 	}
 	known.Applications[0].Spec.Source = v1alpha1.Source{Inline: "of a person"}

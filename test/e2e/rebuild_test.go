@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,7 +35,14 @@ func TestAHubThatLostItsStoreLearnsItsClustersFromTheirAgents(t *testing.T) {
 	f.Project("past")
 	f.Project("side", func(p *v1alpha1.ProjectSpec) { p.Namespaces = []string{"past-side"} })
 	f.Deploy("past", "web", web("before"), "--cluster", "a").Settles(1)
-	f.Deploy("past", "items", configMaps(0, 3, "before"), "--to", "stage=production", "--on-delete", "Delete").Settles(1)
+	// A hook that ran is not to run again because a hub was lost.
+	once := manifest("Job", "once", map[string]any{
+		"apiVersion": "batch/v1", "metadata": map[string]any{"name": "once", "annotations": map[string]any{v1alpha1.AnnotationPhase: "PreSync"}},
+		"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+			"restartPolicy": "Never", "containers": []any{map[string]any{"name": "task", "image": "task:1"}},
+		}}},
+	})
+	f.Deploy("past", "items", stream(configMaps(0, 3, "before"), once), "--to", "stage=production", "--on-delete", "Delete").Settles(1)
 	f.Deploy("side", "late", configMap("late", "before"), "--cluster", "a").Settles(1)
 	f.Hub.MustCLI("remove", "gone", "--confirm", "gone")
 	running := pods(t, a, "past")
@@ -42,6 +50,9 @@ func TestAHubThatLostItsStoreLearnsItsClustersFromTheirAgents(t *testing.T) {
 		t.Fatal("no pods to watch")
 	}
 	written := delivered(t, a)
+	if written["past/Job/once"] == "" {
+		t.Fatalf("the hook is not among %v", written)
+	}
 	untouched := func(when string) {
 		t.Helper()
 		if now := pods(t, a, "past"); !maps.Equal(now, running) {
@@ -140,12 +151,15 @@ func delivered(t *testing.T, m *testfleet.Member) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for _, namespace := range []string{"past", "past-side"} {
-		plain, secrets := &corev1.ConfigMapList{}, &corev1.SecretList{}
-		if err := errors.Join(m.Client().List(t.Context(), plain, client.InNamespace(namespace)), m.Client().List(t.Context(), secrets, client.InNamespace(namespace))); err != nil {
+		plain, secrets, jobs := &corev1.ConfigMapList{}, &corev1.SecretList{}, &batchv1.JobList{}
+		if err := errors.Join(m.Client().List(t.Context(), jobs, client.InNamespace(namespace)), m.Client().List(t.Context(), plain, client.InNamespace(namespace)), m.Client().List(t.Context(), secrets, client.InNamespace(namespace))); err != nil {
 			t.Fatal(err)
 		}
 		for i := range plain.Items {
 			out[namespace+"/ConfigMap/"+plain.Items[i].Name] = plain.Items[i].ResourceVersion
+		}
+		for i := range jobs.Items {
+			out[namespace+"/Job/"+jobs.Items[i].Name] = string(jobs.Items[i].UID)
 		}
 		for i := range secrets.Items {
 			out[namespace+"/Secret/"+secrets.Items[i].Name] = secrets.Items[i].ResourceVersion
