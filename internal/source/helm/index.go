@@ -19,6 +19,7 @@ type index struct {
 	tag    string
 	charts map[string][]entry
 	weight int64 // bytes
+	count  int
 }
 
 // entry is one version of a chart.
@@ -39,40 +40,58 @@ type document struct {
 	} `json:"entries"`
 }
 
+// maxYAML is how many bytes of YAML are unfolded at a time: that takes some
+// thirty times as much.
+const maxYAML = 2 << 20
+
 // parseIndex reads an index of at most so many versions.
 func parseIndex(data []byte, versions int) (index, error) {
-	var d document
-	var err error
+	x := index{charts: map[string][]entry{}}
 	// Some repositories write JSON, since that takes a fraction of the time.
 	if text := bytes.TrimLeft(data, " \t\r\n"); bytes.HasPrefix(text, []byte("{")) {
-		err = json.Unmarshal(text, &d)
-	} else {
-		err = yaml.Unmarshal(data, &d)
+		err := x.add(text, json.Unmarshal, versions)
+		return x, err
 	}
-	if err != nil {
-		return index{}, fmt.Errorf("index.yaml cannot be read: %s", source.Line(err.Error()))
+	parts := pieces(data)
+	if parts == nil {
+		parts = [][]byte{data}
+	}
+	for _, part := range parts {
+		if len(part) > maxYAML {
+			return index{}, fmt.Errorf("index.yaml has more than %d MiB of one chart, or in another form than helm repo index gives it; write it with: helm repo index --json", maxYAML>>20)
+		}
+		if err := x.add(part, func(data []byte, into any) error { return yaml.Unmarshal(data, into) }, versions); err != nil {
+			return index{}, err
+		}
+	}
+	return x, nil
+}
+
+// add takes in what a part of an index lists.
+func (x *index) add(data []byte, parse func([]byte, any) error, versions int) error {
+	var d document
+	if err := parse(data, &d); err != nil {
+		return fmt.Errorf("index.yaml cannot be read: %s", source.Line(err.Error()))
 	}
 	if d.Entries == nil {
-		return index{}, errors.New("index.yaml has no entries")
+		return errors.New("index.yaml has no entries")
 	}
-	x := index{charts: map[string][]entry{}}
-	count := 0
 	for name, all := range d.Entries {
 		for _, e := range all {
 			if e == nil || e.Version == "" || len(e.URLs) == 0 {
 				continue
 			}
-			if count++; count > versions {
-				return index{}, fmt.Errorf("index.yaml lists more than %d versions", versions)
+			if x.count++; x.count > versions {
+				return fmt.Errorf("index.yaml lists more than %d versions", versions)
 			}
 			created, _ := time.Parse(time.RFC3339Nano, e.Created) // a claim, and for people only
 			// Clones: the rest of the document is not to stay for them.
 			one := entry{version: strings.Clone(e.Version), digest: digest(e.Digest), url: strings.Clone(e.URLs[0]), created: created}
-			x.charts[name] = append(x.charts[name], one)
+			x.charts[strings.Clone(name)] = append(x.charts[name], one)
 			x.weight += int64(len(name) + len(one.version) + len(one.digest) + len(one.url) + 100)
 		}
 	}
-	return x, nil
+	return nil
 }
 
 // digest is written with and without its scheme.

@@ -1,7 +1,12 @@
 package helm
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"atoll.dev/atoll/internal/source"
 )
@@ -32,4 +37,76 @@ func FuzzIndex(f *testing.F) {
 			t.Errorf("%d versions of %d bytes", count, x.weight)
 		}
 	})
+}
+
+// written is an index as Helm writes it, with what may stand between its lines.
+const written = `---
+# generated
+apiVersion: v1
+entries:
+  db:
+  - annotations:
+      changes: |
+        - kind: added
+
+        # no comment
+          web: none
+    created: "2026-05-04T12:00:00.5Z"
+    dependencies:
+    - name: web
+      version: 1.x
+    description: 'a long one, which
+      goes on'
+    digest: 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
+    name: db
+    urls:
+    - db-1.0.0.tgz
+    - https://elsewhere/db-1.0.0.tgz
+    version: 1.0.0
+
+  # the next
+  "web": 
+  - {version: 2.0.0, urls: [web-2.0.0.tgz]}
+  - version: 1.0
+    urls: [web-1.0.tgz]
+  none: []
+generated: "2026-05-04T12:00:00.5Z"
+`
+
+// What is read piece by piece is what is read as a whole.
+func TestAnIndexIsCutWhereItsChartsBegin(t *testing.T) {
+	if n := len(pieces([]byte(written))); n != 3 {
+		t.Errorf("it is cut into %d", n)
+	}
+	got, err := parseIndex([]byte(written), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := index{charts: map[string][]entry{}}
+	if err := whole.add([]byte(written), func(data []byte, into any) error { return yaml.Unmarshal(data, into) }, 10); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(whole, got, cmp.AllowUnexported(index{}, entry{})); d != "" || got.count != 3 {
+		t.Errorf("%d versions\n%s", got.count, d)
+	}
+}
+
+func TestALargeIndexIsReadChartByChart(t *testing.T) {
+	var blocks, flow strings.Builder
+	for n := range 40_000 {
+		if n%1000 == 0 {
+			fmt.Fprintf(&blocks, "  c%d:\n", n)
+		}
+		fmt.Fprintf(&blocks, "  - version: 1.%d.0\n    urls:\n    - charts/c-1.%d.0.tgz\n", n, n)
+		fmt.Fprintf(&flow, "{version: 1.%d.0, urls: [charts/c-1.%d.0.tgz], name: a-chart-with-a-name},", n, n)
+	}
+	x, err := parseIndex([]byte("entries:\n"+blocks.String()), 100_000)
+	if err != nil || len(x.charts) != 40 || x.count != 40_000 {
+		t.Errorf("%d charts of %d versions, %v", len(x.charts), x.count, err)
+	}
+	for name, text := range map[string]string{"in another form": "entries: {c: [" + flow.String() + "]}", "of one chart": "entries:\n  c:\n  - " + strings.ReplaceAll(flow.String(), "},", "}\n  - ")} {
+		if _, err := parseIndex([]byte(text), 100_000); err == nil || !strings.Contains(err.Error(), "--json") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
