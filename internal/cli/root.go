@@ -132,6 +132,7 @@ namespace of the kubeconfig's context.`,
 	add(groupLook, newStatus(c), newPlan(c), newExplain(c), newGet(c), newDescribe(c), newDiff(c), newTree(c), newHistory(c), newEvents(c))
 	add(groupFleet, newJoin(c), newAccept(c), newCordon(c), newUncordon(c), newUpgrade(c), newRemove(c), newRecover(c), newKubectl(c), newKubeconfig(c))
 	add(groupOther, newVersion(c))
+	add(groupUse, newImport(c), newTakeover(c))
 	root.AddCommand(extra...)
 	add(groupUse, newFreeze(c), newThaw(c))
 	add(groupLook, newTimeline(c))
