@@ -4,8 +4,9 @@
 //
 // Everything is cut into compressed chunks of at most 512 KiB, each an
 // immutable Secret named by its digest; a root Secret, written last, lists
-// them and is the commit point. It also keeps the list before, so that a chunk
-// that is lost or damaged costs a step back and never the whole.
+// them and is the commit point. It also keeps what was different in the list
+// before, so that a chunk that is lost or damaged costs a step back and never
+// the whole.
 package localstore
 
 import (
@@ -201,7 +202,10 @@ func (s *Store) commit(ctx context.Context, next list) error {
 	if err != nil {
 		return fmt.Errorf("encode the local store: %w", err)
 	}
-	previous, err := canonical.Marshal(s.current)
+	// Of the list before, what the present one has as well would be said twice.
+	before := maps.Clone(s.current)
+	maps.DeleteFunc(before, func(piece string, chunks []string) bool { return slices.Equal(next[piece], chunks) })
+	previous, err := canonical.Marshal(before)
 	if err != nil {
 		return fmt.Errorf("encode the local store: %w", err)
 	}
@@ -213,7 +217,7 @@ func (s *Store) commit(ctx context.Context, next list) error {
 	if err := s.writeRoot(ctx, root); err != nil {
 		return fmt.Errorf("commit to the local store: %w", full(err))
 	}
-	s.backup, s.current, s.mend = s.current, next, false
+	s.backup, s.current, s.mend = before, next, false
 	s.sweep(ctx)
 	return nil
 }
