@@ -23,7 +23,7 @@ func aPlan() *fleet.PlanAnswer {
 	budget := report.ObjectRef{Group: "policy", Version: "v1beta1", Kind: "PodDisruptionBudget", Namespace: "shop", Name: "web"}
 	return &fleet.PlanAnswer{
 		Plans: []plan.Plan{{
-			Project: "demo", Application: "shop", Unchanged: 2, Placement: "5 of 7 clusters match", Gained: []string{"us-2"}, Lost: []string{"eu-9"},
+			Project: "demo", Application: "shop", Unchanged: 2, Placement: "5 of 7 clusters match", Waits: "project demo is frozen until 2026-03-02 16:00 UTC: release week", Gained: []string{"us-2"}, Lost: []string{"eu-9"},
 			Classes: []plan.Class{
 				{
 					Effect: plan.EffectChange, Clusters: []string{"eu-1", "eu-2"}, From: "shop-aaaaaaaaaaaa", To: "shop-bbbbbbbbbbbb",
@@ -47,7 +47,7 @@ func aPlan() *fleet.PlanAnswer {
 				{Level: plan.Deprecated, Version: "policy/v1beta1", Kind: "PodDisruptionBudget", Message: "it is deprecated since Kubernetes 1.21", Clusters: []string{"eu-2"}, Objects: []report.ObjectRef{budget}},
 			},
 			Rollout: &plan.Rollout{OnFailure: v1alpha1.Halt, Absent: []string{"eu-2"}, Waves: []v1alpha1.RolloutWave{
-				{Clusters: []string{"eu-1"}, Soak: metav1.Duration{Duration: 15 * time.Minute}}, {Clusters: []string{"eu-2", "us-2"}, Approval: true},
+				{Clusters: []string{"eu-1"}, Soak: metav1.Duration{Duration: 15 * time.Minute}}, {Clusters: []string{"eu-2", "us-2"}, Approval: true, Gates: []v1alpha1.Gate{{Name: "errors"}}},
 			}},
 			Unknown: []plan.Unknown{{Clusters: []string{"us-7"}, Message: "the hub asks it to keep what it has, and does not know now what that is"}},
 		}},

@@ -27,6 +27,9 @@ func writePlans(w io.Writer, answer *fleet.PlanAnswer, v view) error {
 func (v view) plan(b *strings.Builder, p *plan.Plan) {
 	fmt.Fprintf(b, "%s   %s\n", v.ink.paint(bold, "app/"+p.Application+" in "+p.Project), planned(p))
 	v.wrapped(b, "  ", p.Placement, dim)
+	if !p.Empty() && p.Waits != "" {
+		v.wrapped(b, "  ", "Waits: "+p.Waits, yellow)
+	}
 	v.loud(b, p)
 	v.trouble(b, p)
 	v.unknown(b, "  ", p.Unknown)
@@ -168,6 +171,9 @@ func (v view) waves(b *strings.Builder, r *plan.Rollout) {
 		line := fmt.Sprintf("%d  %s", i+1, list(w.Clusters, 8))
 		if w.Soak.Duration > 0 {
 			line += ", soak " + w.Soak.Duration.String()
+		}
+		for _, g := range w.Gates {
+			line += ", gate " + g.Name
 		}
 		if w.Approval {
 			line += ", after approval"

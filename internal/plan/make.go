@@ -25,7 +25,7 @@ func Make(in Input) Plan {
 // newMaker has all classes, whole and with secret references.
 func newMaker(in Input) *maker {
 	m := &maker{
-		Input: in, plan: Plan{Project: in.Project, Application: in.Application, Placement: in.Next.Placed.Message},
+		Input: in, plan: Plan{Project: in.Project, Application: in.Application, Placement: in.Next.Placed.Message, Waits: in.Waits},
 		contents: map[desired.Digest]*reading{}, byPair: map[pair]*class{}, byChange: map[string]*class{},
 	}
 	for _, c := range slices.SortedFunc(slices.Values(in.Clusters), func(a, b Cluster) int { return cmp.Compare(a.Name, b.Name) }) {

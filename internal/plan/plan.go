@@ -22,6 +22,8 @@ type Input struct {
 	Refused []report.Problem
 	// Run is by which rollout the change would travel; nil: everywhere at once.
 	Run *v1alpha1.RolloutRun
+	// Waits is why nothing would begin now, as in a freeze.
+	Waits string
 	// Content reads a content by its digest.
 	Content func(desired.Digest) (content.Bundle, error)
 	// Lifecycle is what Kubernetes says of one of its own kinds; own tells that
@@ -59,6 +61,8 @@ type Plan struct {
 	// APIs are kinds that clusters do not serve, or not for long any more.
 	APIs    []API    `json:"apis,omitempty"`
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Waits is why nothing of it would begin now.
+	Waits string `json:"waits,omitempty"`
 	// Unknown are parts of which nothing can be said, and why.
 	Unknown []Unknown `json:"unknown,omitempty"`
 }

@@ -113,6 +113,9 @@ func (p *planner) answer(ctx context.Context, project string, asked *fleet.PlanR
 
 func staged(asked *fleet.PlanRequest) []client.Object {
 	var all []client.Object
+	for i := range asked.Applications {
+		all = append(all, &asked.Applications[i])
+	}
 	for i := range asked.Projects {
 		all = append(all, &asked.Projects[i])
 	}
@@ -203,7 +206,7 @@ func (p *planner) one(ctx context.Context, w world, app *v1alpha1.Application) (
 		return nil, err
 	}
 	in := plan.Input{
-		Project: app.Namespace, Application: app.Name, Next: next.Plan, Leaving: next.Leaving, Refused: next.Refused, Run: next.Run,
+		Project: app.Namespace, Application: app.Name, Next: next.Plan, Leaving: next.Leaving, Refused: next.Refused, Run: next.Run, Waits: next.Waits,
 		Clusters: p.sides(app, next), Lifecycle: lifecycle,
 		Content: func(d desired.Digest) (content.Bundle, error) { return w.depot.Bundle(ctx, app.Namespace, d) },
 	}

@@ -26,6 +26,8 @@ type Rehearsal struct {
 	// Run is the rollout by which it travels, as it stands at its beginning or
 	// now; nil when every cluster is told at once.
 	Run *v1alpha1.RolloutRun
+	// Waits is why nothing of it would begin now.
+	Waits string
 }
 
 // Rehearse decides by what Reconcile decides by, on a stage and with a depot that
@@ -42,14 +44,24 @@ func (r *Intent) Rehearse(ctx context.Context, app *v1alpha1.Application, stage 
 	if err != nil {
 		return Rehearsal{}, err
 	}
+	if state.Cycle, err = alone.cycle(ctx, app); err != nil {
+		return Rehearsal{}, err
+	}
 	var c course
-	if err := alone.travel(ctx, app, &state, &c); err != nil {
+	if _, err := alone.embark(ctx, app, &state, &c); err != nil {
 		return Rehearsal{}, err
 	}
 	if c.run != nil {
 		state.Version = rollout.NewCourse(arrived(c.run)).Version
 	}
 	out := Rehearsal{Clusters: state.Clusters, Run: c.run}
+	frozen, err := r.frozen(ctx, app, state.Project)
+	if err != nil {
+		return Rehearsal{}, err
+	}
+	if frozen != nil {
+		out.Waits = frozen.Why()
+	}
 	if check := state.Check; check != nil {
 		state.Check = func(e desired.Entry) []report.Problem {
 			problems := check(e)

@@ -22,29 +22,9 @@ import (
 // stores that before any of them hears of it. The course has no run then for an
 // application whose changes reach all clusters at once.
 func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assign.State, c *course) error {
-	last, err := r.Runs.Latest(ctx, app)
-	c.run = last
-	if err != nil || app.DeletionTimestamp != nil || s.Rule == nil || (last == nil && app.Spec.Rollout == nil) {
+	chosen, err := r.embark(ctx, app, s, c)
+	if err != nil || chosen == nil || c.run == nil || c.early {
 		return err
-	}
-	chosen, some := map[string]bool{}, false
-	for _, name := range s.Rule.Choose(s.Project, s.Clusters, s.App.Status.Clusters) {
-		_, pinned := s.Pinned[name]
-		chosen[name] = !pinned
-		some = some || !pinned
-	}
-	if !some {
-		// A run without clusters would come through, and prove nothing: those that
-		// are chosen again, as after a slip in a selector, would be told at once.
-		return nil
-	}
-	if s.ContentErr == nil && s.Content != "" && c.frozen == nil {
-		if err := r.depart(ctx, app, s, c, chosen); err != nil {
-			return err
-		}
-	}
-	if c.run == nil || c.early {
-		return nil
 	}
 	windows, err := rollout.CompileWindows(app.Spec.Rollout)
 	if err != nil {
@@ -69,6 +49,33 @@ func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assig
 		c.run, err = r.Runs.move(ctx, c.run, out.Status)
 	}
 	return err
+}
+
+// embark finds the run by which an application travels, or begins one. The chosen
+// clusters are those that it may tell of, nil where none travels.
+func (r *Intent) embark(ctx context.Context, app *v1alpha1.Application, s *assign.State, c *course) (map[string]bool, error) {
+	last, err := r.Runs.Latest(ctx, app)
+	c.run = last
+	if err != nil || app.DeletionTimestamp != nil || s.Rule == nil || (last == nil && app.Spec.Rollout == nil) {
+		return nil, err
+	}
+	chosen, some := map[string]bool{}, false
+	for _, name := range s.Rule.Choose(s.Project, s.Clusters, s.App.Status.Clusters) {
+		_, pinned := s.Pinned[name]
+		chosen[name] = !pinned
+		some = some || !pinned
+	}
+	if !some {
+		// A run without clusters would come through, and prove nothing: those that
+		// are chosen again, as after a slip in a selector, would be told at once.
+		return nil, nil
+	}
+	if s.ContentErr == nil && s.Content != "" && c.frozen == nil {
+		if err := r.depart(ctx, app, s, c, chosen); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
 }
 
 // depart begins a run where the source asks for something new. The run before
