@@ -55,6 +55,11 @@ type FetchedSource struct {
 	// Digest is of the content that the newest good commit holds.
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest,omitempty"`
+	// Variants are what it was rendered to where that is not the same for all
+	// clusters; Digest is then the first one's.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	Variants []RenderVariant `json:"variants,omitempty"`
 	// Fleet names by digest what was known of the clusters when a chart asked for
 	// it; when that changes, it is rendered again. Empty when nothing was asked.
 	// +kubebuilder:validation:MaxLength=71

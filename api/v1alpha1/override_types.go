@@ -1,14 +1,20 @@
 package v1alpha1
 
-// Override changes what some of the clusters get of an application. It is laid
-// over what the source says, after it was rendered.
+import "k8s.io/apimachinery/pkg/runtime"
+
+// Override changes what some of the clusters get of an application. But for
+// values it is laid over what the source says, after it was rendered.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.patches) && size(self.patches) > 0) || (has(self.images) && size(self.images) > 0) || (has(self.replicas) && size(self.replicas) > 0)",message="give patches, images or replicas"
+// +kubebuilder:validation:XValidation:rule="(has(self.patches) && size(self.patches) > 0) || (has(self.images) && size(self.images) > 0) || (has(self.replicas) && size(self.replicas) > 0) || has(self.values)",message="give values, patches, images or replicas"
 type Override struct {
 	// Clusters is a label selector in kubectl's syntax.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Clusters string `json:"clusters"`
+	// Values of a chart, over those of the source. They lie in clear in the hub: no
+	// passwords.
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Values *runtime.RawExtension `json:"values,omitempty"`
 	// Patches change objects; first of all, and in this order.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
@@ -68,10 +74,44 @@ type Variant struct {
 	// Content is its digest.
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	Content string `json:"content"`
+	// Under is what the overrides lie over where the source is rendered to several
+	// things.
+	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
+	// +kubebuilder:validation:MaxLength=71
+	Under string `json:"under,omitempty"`
 	// Overrides are the places of those overrides in the list, from 0; none for
 	// what the source itself says.
 	// +listType=atomic
 	Overrides []int32 `json:"overrides,omitempty"`
 	// Clusters is how many they are.
 	Clusters int32 `json:"clusters"`
+}
+
+// RenderVariant is what a source is rendered to for a class of clusters: those
+// that match the same overrides with values, and that answer alike what was
+// asked of them.
+type RenderVariant struct {
+	// Content is its digest.
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +kubebuilder:validation:MaxLength=71
+	Content string `json:"content"`
+	// Overrides are the places of the overrides whose values count, from 0.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	Overrides []int32 `json:"overrides,omitempty"`
+	// Asked is what templates asked of Kubernetes, and the answers.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	Asked []Answer `json:"asked,omitempty"`
+}
+
+// Answer is what the clusters of a class say to one question.
+type Answer struct {
+	// +kubebuilder:validation:MaxLength=64
+	What string `json:"what"`
+	// +kubebuilder:validation:MaxLength=512
+	Arg string `json:"arg,omitempty"`
+	// Answer is given by digest where it is long.
+	// +kubebuilder:validation:MaxLength=128
+	Answer string `json:"answer,omitempty"`
 }

@@ -30,15 +30,20 @@ type RevisionSpec struct {
 	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	Application string `json:"application"`
 	// Digest is of the rendered content: "sha256:" and 64 hex digits. With
-	// overrides it is of the content and of them together.
+	// variants or overrides it is of all of them together.
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	// +kubebuilder:validation:MaxLength=71
 	Digest string `json:"digest"`
 	// Content is the digest of the content under the overrides; absent without
-	// any, when it is Digest.
+	// any, and without variants, when it is Digest.
 	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
 	// +kubebuilder:validation:MaxLength=71
 	Content string `json:"content,omitempty"`
+	// Variants are what the source was rendered to for classes of clusters, where
+	// that was not the same for all; Content is the first one's.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	Variants []RenderVariant `json:"variants,omitempty"`
 	// Overrides are those of the Application at that time: what a cluster gets of
 	// this revision follows from its labels.
 	// +kubebuilder:validation:MaxItems=64

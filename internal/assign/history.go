@@ -72,6 +72,7 @@ func Used(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs []v1a
 		}
 		if f := apps[i].Status.Source; f != nil {
 			used[Stored{apps[i].Namespace, desired.Digest(f.Digest)}] = true
+			useRendered(used, apps[i].Namespace, f.Variants)
 		}
 		for _, v := range apps[i].Status.Variants {
 			used[Stored{apps[i].Namespace, desired.Digest(v.Content)}] = true
@@ -81,6 +82,7 @@ func Used(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs []v1a
 		r := &revisions[i]
 		if !outdated[types.NamespacedName{Namespace: r.Namespace, Name: r.Name}] {
 			used[Stored{r.Namespace, desired.Digest(cmp.Or(r.Spec.Content, r.Spec.Digest))}] = true
+			useRendered(used, r.Namespace, r.Spec.Variants)
 		}
 	}
 	for i := range runs {
@@ -91,4 +93,10 @@ func Used(apps []v1alpha1.Application, revisions []v1alpha1.Revision, runs []v1a
 		}
 	}
 	return used
+}
+
+func useRendered(used map[Stored]bool, project string, variants []v1alpha1.RenderVariant) {
+	for _, v := range variants {
+		used[Stored{project, desired.Digest(v.Content)}] = true
+	}
 }

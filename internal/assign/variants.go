@@ -1,6 +1,7 @@
 package assign
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -16,10 +17,12 @@ type Delivery struct {
 }
 
 // Variants are the contents of a revision with overrides, on clusters: those
-// that match the same overrides get the same. overlaid is the content that
-// comes of the overrides in these places, and is asked once for each; an error
+// that match the same overrides get the same. under is what they lie over on a
+// cluster, empty where that is not known yet; overlaid is the content that comes
+// of it with the overrides in these places, and is asked once for each; an error
 // of it is the whole's.
-func Variants(overrides []v1alpha1.Override, clusters []v1alpha1.Cluster, overlaid func(of []int32) (desired.Digest, error)) (map[string]desired.Digest, []v1alpha1.Variant, error) {
+func Variants(overrides []v1alpha1.Override, clusters []v1alpha1.Cluster, under func(c *v1alpha1.Cluster, of []int32) desired.Digest,
+	overlaid func(under desired.Digest, of []int32) (desired.Digest, error)) (map[string]desired.Digest, []v1alpha1.Variant, error) {
 	selectors, err := override.Select(overrides)
 	if err != nil {
 		return nil, nil, err
@@ -28,20 +31,27 @@ func Variants(overrides []v1alpha1.Override, clusters []v1alpha1.Cluster, overla
 	var variants []v1alpha1.Variant
 	for i := range clusters {
 		of := selectors.Of(clusters[i].Labels)
-		at, known := places[fmt.Sprint(of)]
+		base := under(&clusters[i], of)
+		if base == "" {
+			continue
+		}
+		class := fmt.Sprint(base, of)
+		at, known := places[class]
 		if !known {
-			digest, err := overlaid(of)
+			digest, err := overlaid(base, of)
 			if err != nil {
 				return nil, nil, fmt.Errorf("on cluster %s: %w", clusters[i].Name, err)
 			}
 			at = len(variants)
-			places[fmt.Sprint(of)] = at
-			variants = append(variants, v1alpha1.Variant{Content: string(digest), Overrides: of})
+			places[class] = at
+			variants = append(variants, v1alpha1.Variant{Content: string(digest), Under: string(base), Overrides: of})
 		}
 		variants[at].Clusters++
 		contents[clusters[i].Name] = desired.Digest(variants[at].Content)
 	}
-	slices.SortFunc(variants, func(a, b v1alpha1.Variant) int { return slices.Compare(a.Overrides, b.Overrides) })
+	slices.SortFunc(variants, func(a, b v1alpha1.Variant) int {
+		return cmp.Or(slices.Compare(a.Overrides, b.Overrides), cmp.Compare(a.Under, b.Under))
+	})
 	if len(variants) > override.MaxVariants {
 		return nil, nil, fmt.Errorf("spec.overrides: the clusters match them in %d ways, more than %d: make it several applications", len(variants), override.MaxVariants)
 	}

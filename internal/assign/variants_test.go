@@ -22,13 +22,30 @@ func labelled(n int, labels func(i int) map[string]string) []v1alpha1.Cluster {
 	return clusters
 }
 
+// plainly is a source that is rendered to one thing.
+func plainly(*v1alpha1.Cluster, []int32) desired.Digest { return desired.Sum(nil) }
+
+func TestAClusterWaitsUntilItsClassIsRendered(t *testing.T) {
+	clusters := labelled(3, func(int) map[string]string { return nil })
+	under := func(c *v1alpha1.Cluster, _ []int32) desired.Digest {
+		return map[string]desired.Digest{"c000": desired.Sum([]byte("old")), "c001": desired.Sum([]byte("new"))}[c.Name]
+	}
+	contents, variants, err := assign.Variants(nil, clusters, under, func(under desired.Digest, _ []int32) (desired.Digest, error) { return under, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]desired.Digest{"c000": desired.Sum([]byte("old")), "c001": desired.Sum([]byte("new"))}, contents); diff != "" || len(variants) != 2 {
+		t.Errorf("%d variants: %s", len(variants), diff)
+	}
+}
+
 func TestClustersThatMatchTheSameGetTheSame(t *testing.T) {
 	overrides := []v1alpha1.Override{{Clusters: "stage=production"}, {Clusters: "tier=edge"}}
 	clusters := labelled(200, func(i int) map[string]string {
 		return map[string]string{"stage": []string{"staging", "production"}[i%2], "tier": []string{"core", "edge"}[min(i/198, 1)]}
 	})
 	made := map[string]int{}
-	contents, variants, err := assign.Variants(overrides, clusters, func(of []int32) (desired.Digest, error) {
+	contents, variants, err := assign.Variants(overrides, clusters, plainly, func(_ desired.Digest, of []int32) (desired.Digest, error) {
 		made[fmt.Sprint(of)]++
 		return desired.Sum([]byte(fmt.Sprint(of))), nil
 	})
@@ -42,6 +59,7 @@ func TestClustersThatMatchTheSameGetTheSame(t *testing.T) {
 		{Clusters: 99}, {Overrides: []int32{0}, Clusters: 99}, {Overrides: []int32{0, 1}, Clusters: 1}, {Overrides: []int32{1}, Clusters: 1},
 	}
 	for i := range want {
+		want[i].Under = string(desired.Sum(nil))
 		want[i].Content = string(desired.Sum([]byte(fmt.Sprint(want[i].Overrides))))
 	}
 	if diff := cmp.Diff(want, variants); diff != "" {
@@ -66,15 +84,15 @@ func TestTooManyContentsAreRefused(t *testing.T) {
 		}
 		return labels
 	})
-	same := func([]int32) (desired.Digest, error) { return desired.Sum(nil), nil }
-	if _, _, err := assign.Variants(overrides, clusters, same); err == nil || !strings.Contains(err.Error(), "spec.overrides") {
+	same := func(desired.Digest, []int32) (desired.Digest, error) { return desired.Sum(nil), nil }
+	if _, _, err := assign.Variants(overrides, clusters, plainly, same); err == nil || !strings.Contains(err.Error(), "spec.overrides") {
 		t.Errorf("%d ways are too many: %v", len(clusters), err)
 	}
-	if _, _, err := assign.Variants(overrides, clusters[1:], same); err != nil {
+	if _, _, err := assign.Variants(overrides, clusters[1:], plainly, same); err != nil {
 		t.Error(err)
 	}
-	broken := func([]int32) (desired.Digest, error) { return "", errors.New("no Deployment/web") }
-	if _, _, err := assign.Variants(overrides, clusters[:1], broken); err == nil || !strings.Contains(err.Error(), "on cluster c000: no Deployment/web") {
+	broken := func(desired.Digest, []int32) (desired.Digest, error) { return "", errors.New("no Deployment/web") }
+	if _, _, err := assign.Variants(overrides, clusters[:1], plainly, broken); err == nil || !strings.Contains(err.Error(), "on cluster c000: no Deployment/web") {
 		t.Errorf("the cluster is not named: %v", err)
 	}
 }

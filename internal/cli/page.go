@@ -275,6 +275,9 @@ func chart(f *v1alpha1.FetchedSource) string {
 	if f.Renders == 1 {
 		return f.Commit.Chart + ", 1 render for all clusters"
 	}
+	if len(f.Variants) > 0 {
+		return fmt.Sprintf("%s, %d renders, of which %d differ", f.Commit.Chart, f.Renders, different(f.Variants))
+	}
 	return fmt.Sprintf("%s, %d renders that came out alike", f.Commit.Chart, f.Renders)
 }
 

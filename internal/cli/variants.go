@@ -24,3 +24,12 @@ func contents(variants []v1alpha1.Variant) string {
 	}
 	return strings.Join(words, "; ")
 }
+
+// different is how many contents there are among variants.
+func different(variants []v1alpha1.RenderVariant) int {
+	contents := map[string]bool{}
+	for _, v := range variants {
+		contents[v.Content] = true
+	}
+	return len(contents)
+}

@@ -84,6 +84,9 @@ type Content struct {
 	// then the digest of what they lie over.
 	Digest desired.Digest
 	Under  desired.Digest
+	// Rendered are what the source was rendered to for classes of clusters, where
+	// that is not the same for all; Under is the first one's.
+	Rendered []v1alpha1.RenderVariant
 	// Overrides make of it what each cluster gets.
 	Overrides []v1alpha1.Override
 	Objects   int
@@ -110,6 +113,7 @@ func (c Content) Revision(app *v1alpha1.Application) *v1alpha1.Revision {
 			Application: app.Name,
 			Digest:      string(c.Digest),
 			Content:     string(c.Under),
+			Variants:    c.Rendered,
 			Overrides:   c.Overrides,
 			Objects:     int32(c.Objects),
 			Bytes:       c.Bytes,

@@ -59,7 +59,7 @@ func (d *Depot) admitFetched(ctx context.Context, app *v1alpha1.Application) (Co
 		return Content{}, &Refused{Why: "Fetching", Err: fmt.Errorf("content %s is not stored any more and is fetched again: %w", digest.Short(), err)}
 	}
 	c := describe(b, data)
-	c.Commit = fetched.Commit
+	c.Commit, c.Rendered = fetched.Commit, fetched.Variants
 	c.Origin = source.Line(source.Followed(app.Spec.Source).Told(fetched.Commit))
 	return c, nil
 }

@@ -25,23 +25,26 @@ type overlay struct {
 	of      string         // which of them count
 }
 
-// Overlaid makes the content durable that comes of c where the overrides in
-// these places count; without any it is c's own. What was recorded of an earlier
+// Varies tells that not all clusters get the same by intent.
+func (c Content) Varies() bool { return len(c.Rendered)+len(c.Overrides) > 0 }
+
+// Overlaid makes the content durable that comes of one where the overrides of c
+// in these places count; without any it is that one. What was recorded of an earlier
 // time counts while it is stored, for nobody is to hear anything new because a
 // hub was started or renewed. A *Refused is for the author of the overrides to
 // mend.
-func (d *Depot) Overlaid(ctx context.Context, project string, c Content, of []int32, recorded desired.Digest) (desired.Digest, error) {
+func (d *Depot) Overlaid(ctx context.Context, project string, c Content, under desired.Digest, of []int32, recorded desired.Digest) (desired.Digest, error) {
 	if len(of) == 0 {
-		return c.Base(), nil
+		return under, nil
 	}
-	key := overlay{project, c.Digest, fmt.Sprint(of)}
+	key := overlay{project, c.Digest, fmt.Sprint(under, of)}
 	d.mu.Lock()
 	known, ok := d.overlaid[key]
 	d.mu.Unlock()
 	if ok {
 		return known.digest, known.err
 	}
-	digest, err := d.overlay(ctx, project, c, of, recorded)
+	digest, err := d.overlay(ctx, project, c, under, of, recorded)
 	var refused *Refused
 	if err != nil && (!errors.As(err, &refused) || refused.Why != OverrideRefused) {
 		return "", err // it passes, or content that is missed comes back
@@ -60,24 +63,24 @@ type overlaid struct {
 	err    error
 }
 
-func (d *Depot) overlay(ctx context.Context, project string, c Content, of []int32, recorded desired.Digest) (desired.Digest, error) {
+func (d *Depot) overlay(ctx context.Context, project string, c Content, under desired.Digest, of []int32, recorded desired.Digest) (desired.Digest, error) {
 	if recorded != "" {
 		if held, err := d.Holds(ctx, project, recorded); err != nil || held {
 			return recorded, err
 		}
 	}
-	b, err := d.Bundle(ctx, project, c.Base())
+	b, err := d.Bundle(ctx, project, under)
 	if err != nil && !lasting(err) {
-		return "", fmt.Errorf("read content %s of project %s: %w", c.Base().Short(), project, err)
+		return "", fmt.Errorf("read content %s of project %s: %w", under.Short(), project, err)
 	}
 	if err != nil {
-		return "", &Refused{Err: fmt.Errorf("content %s, under the overrides, is not stored any more: %w", c.Base().Short(), err)}
+		return "", &Refused{Err: fmt.Errorf("content %s, under the overrides, is not stored any more: %w", under.Short(), err)}
 	}
 	over, err := override.Apply(b, c.Overrides, of)
 	if err != nil {
 		return "", &Refused{Why: OverrideRefused, Err: err}
 	}
-	values, err := d.valuesOf(ctx, project, c.Base(), b)
+	values, err := d.valuesOf(ctx, project, under, b)
 	if err != nil {
 		return "", err
 	}
@@ -124,11 +127,11 @@ func (c Content) Base() desired.Digest {
 
 // With is c with overrides over it.
 func (c Content) With(overrides []v1alpha1.Override) Content {
-	if len(overrides) == 0 || c.Digest == "" {
+	if len(overrides)+len(c.Rendered) == 0 || c.Digest == "" {
 		return c
 	}
 	c.Under, c.Overrides = c.Digest, overrides
-	c.Digest = override.Whole(c.Under, overrides)
+	c.Digest = override.Whole(c.Under, c.Rendered, overrides)
 	return c
 }
 
@@ -136,6 +139,6 @@ func (c Content) With(overrides []v1alpha1.Override) Content {
 func Recorded(r *v1alpha1.Revision) Content {
 	return Content{
 		Digest: desired.Digest(r.Spec.Digest), Objects: int(r.Spec.Objects), Bytes: r.Spec.Bytes, Secrets: int(r.Spec.Secrets), Origin: r.Spec.Origin,
-		Under: desired.Digest(r.Spec.Content), Overrides: r.Spec.Overrides,
+		Under: desired.Digest(r.Spec.Content), Rendered: r.Spec.Variants, Overrides: r.Spec.Overrides,
 	}
 }

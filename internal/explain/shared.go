@@ -106,7 +106,7 @@ func (f Facts) revision() Link {
 			l.Why += fmt.Sprintf(", the values of %s apart and sealed", count(int(n), "Secret"))
 		}
 		if n := len(f.Revision.Spec.Overrides); n > 0 {
-			l.Why += fmt.Sprintf("; %s make %s of it", count(n, "override"), count(len(f.Application.Status.Variants), "content"))
+			l.Why += fmt.Sprintf("; %s by %s", count(len(f.Application.Status.Variants), "content"), count(n, "override"))
 		}
 	}
 	return l

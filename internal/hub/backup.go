@@ -133,6 +133,9 @@ func noteContent(used map[held]bool, key string, value []byte) error {
 			return fmt.Errorf("read %s in the store: %w", key, err)
 		}
 		used[held{r.Namespace, desired.Digest(cmp.Or(r.Spec.Content, r.Spec.Digest))}] = true
+		for _, v := range r.Spec.Variants {
+			used[held{r.Namespace, desired.Digest(v.Content)}] = true
+		}
 	case strings.HasPrefix(key, applicationsKey):
 		var app v1alpha1.Application
 		if err := json.Unmarshal(value, &app); err != nil {
@@ -143,6 +146,9 @@ func noteContent(used map[held]bool, key string, value []byte) error {
 		}
 		if f := app.Status.Source; f != nil && f.Digest != "" {
 			used[held{app.Namespace, desired.Digest(f.Digest)}] = true
+			for _, v := range f.Variants {
+				used[held{app.Namespace, desired.Digest(v.Content)}] = true
+			}
 		}
 		for _, v := range app.Status.Variants {
 			used[held{app.Namespace, desired.Digest(v.Content)}] = true

@@ -67,7 +67,9 @@ func TestOverridesGiveEachClassOfClustersItsOwnContent(t *testing.T) {
 	}
 	s.eventually("the record", func() error {
 		app, revision := s.app("varied", "shop"), &v1alpha1.Revision{}
-		want := []v1alpha1.Variant{{Content: string(plain), Clusters: 2}, {Content: string(large), Overrides: []int32{0}, Clusters: 1}}
+		want := []v1alpha1.Variant{
+			{Content: string(plain), Under: string(plain), Clusters: 2}, {Content: string(large), Under: string(plain), Overrides: []int32{0}, Clusters: 1},
+		}
 		if fmt.Sprint(app.Status.Variants) != fmt.Sprint(want) || app.Status.Revision != first {
 			return fmt.Errorf("revision %s, variants %v, not %v", app.Status.Revision, app.Status.Variants, want)
 		}

@@ -14,48 +14,58 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/override"
 	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/render/class"
+	"atoll.dev/atoll/internal/source"
 )
 
-// group is clusters of which the hub knows the same.
+// group is clusters of which the hub knows the same, and that match the same
+// overrides with values.
 type group struct {
 	// first is the first of their names, for people.
 	first string
-	of    class.Capabilities
-	key   string
+	// valued are the places of these overrides.
+	valued []int32
+	of     class.Capabilities
+	key    string
 }
 
 // group divides clusters by all that templates can ask. One whose agent has not
 // told what it serves yet is left out: it is looked at again when it has. With
 // no cluster there is one group, of the default.
-func (r *Renderer) group(app *v1alpha1.Application, clusters []v1alpha1.Cluster) []group {
+func (r *Renderer) group(app *v1alpha1.Application, clusters []v1alpha1.Cluster) ([]group, error) {
+	selectors, err := override.Select(app.Spec.Overrides)
+	if err != nil {
+		return nil, source.Refuse(RenderRefused, "%w", err)
+	}
 	var extra []string
 	if h := app.Spec.Source.Helm; h != nil {
 		extra = h.APIVersions
 	}
 	byKey := map[string]bool{}
 	var groups []group
-	add := func(name, version string, others []string) {
-		served := slices.Concat(others, extra)
-		slices.Sort(served)
-		served = slices.Compact(served)
-		key := version + " " + strings.Join(served, " ")
-		if !byKey[key] {
-			byKey[key] = true
-			groups = append(groups, group{first: name, of: class.BuiltIn(version, served), key: key})
-		}
-	}
 	slices.SortFunc(clusters, func(a, b v1alpha1.Cluster) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range clusters {
-		if f := clusters[i].Status.Facts; f != nil && f.KubernetesVersion != "" {
-			add("cluster "+clusters[i].Name, f.KubernetesVersion, f.APIGroups)
+		of, known := class.Of(&clusters[i], extra)
+		if !known {
+			continue
+		}
+		g := group{first: "cluster " + clusters[i].Name, valued: override.Valued(app.Spec.Overrides, selectors.Of(clusters[i].Labels)), of: of}
+		g.key = of.KubeVersion + " " + strings.Join(class.Served(clusters[i].Status.Facts.APIGroups, extra), " ")
+		if len(g.valued) > 0 {
+			g.key += fmt.Sprint(" ", g.valued)
+		}
+		if !byKey[g.key] {
+			byKey[g.key] = true
+			groups = append(groups, g)
 		}
 	}
 	if len(groups) == 0 {
-		add("no cluster", r.Kubernetes, nil)
+		served := class.Served(nil, extra)
+		groups = []group{{first: "no cluster", of: class.BuiltIn(r.Kubernetes, served), key: r.Kubernetes + " " + strings.Join(served, " ")}}
 	}
-	return groups
+	return groups, nil
 }
 
 // fleet names what is known of all groups.

@@ -1,8 +1,7 @@
 // Package manifests makes the manifests of what was fetched for an application.
 //
 // It decides for which clusters a source is rendered: one render for each class
-// of those that the application is placed on, all of which have to come out
-// alike, since an application delivers one content. It leaves rendering to
+// of those that the application is placed on. It leaves rendering to
 // internal/render and its workers, where the clusters are to
 // internal/placement, and what becomes of the manifests to its callers.
 package manifests
@@ -14,7 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strings"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,6 +46,9 @@ type Renderer struct {
 // Manifests are what a source was rendered to.
 type Manifests struct {
 	Files []content.File
+	// Variants are what it was rendered to for each class, where that is not the
+	// same; Files are then the first one's.
+	Variants []Variant
 	// Fleet names what was known of the clusters when templates asked for it;
 	// empty when none did, and the manifests are good for any cluster.
 	Fleet string
@@ -75,13 +77,24 @@ func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s sour
 	if err != nil {
 		return Manifests{}, err
 	}
-	groups := r.group(app, clusters)
-	cache := class.NewCache[render.Output](1)
+	groups, err := r.group(app, clusters)
+	if err != nil {
+		return Manifests{}, err
+	}
+	cache := class.NewCache[render.Output](len(groups))
 	var first render.Output
+	var all []Variant
+	values := in.Helm.Values
 	for i, g := range groups {
 		in.Cluster = g.of
-		out, err := cache.Get("", g.of, func() (render.Output, []class.Query, error) {
+		if in.Helm.Values, err = valuesFor(values, app.Spec.Overrides, g.valued); err != nil {
+			return Manifests{}, err
+		}
+		out, err := cache.Get(fmt.Sprint(g.valued), g.of, func() (render.Output, []class.Query, error) {
 			out, err := r.Workers.Render(ctx, s.Dir, in)
+			if err == nil {
+				all = append(all, variant(g.valued, out))
+			}
 			return out, out.Queries, err
 		})
 		var fault *worker.Fault
@@ -93,14 +106,17 @@ func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s sour
 			return Manifests{}, source.Fail(ClustersUnfit, "%s: %w", g.first, err)
 		case err != nil:
 			return Manifests{}, source.Refuse(RenderRefused, "%w", err)
+		case len(g.valued) > 0 && out.Chart == "":
+			return Manifests{}, source.Refuse(RenderRefused, "spec.overrides[%d].values: they are a chart's, and there is none", g.valued[0])
 		case i == 0:
 			first = out
-		case !same(first.Files, out.Files):
-			return Manifests{}, source.Fail(ClassesDiffer, "%s", differ(groups[0], g, first, out))
 		}
 	}
 	m := Manifests{Files: first.Files, Chart: name(first), Warnings: first.Warnings, Renders: cache.Stats().Renders}
-	if len(first.Queries) > 0 {
+	if m.Variants, err = several(all); err != nil {
+		return Manifests{}, err
+	}
+	if hasValues(app.Spec.Overrides) || slices.ContainsFunc(all, func(v Variant) bool { return len(v.Asked) > 0 }) {
 		m.Fleet = fleet(groups)
 	}
 	return m, nil
@@ -112,7 +128,8 @@ func (r *Renderer) Fleet(ctx context.Context, app *v1alpha1.Application) (string
 	if err != nil {
 		return "", err
 	}
-	return fleet(r.group(app, clusters)), nil
+	groups, err := r.group(app, clusters)
+	return fleet(groups), err
 }
 
 // inputs says how a snapshot is rendered, but for which cluster.
@@ -152,8 +169,6 @@ func name(out render.Output) string {
 	return text
 }
 
-func same(a, b []content.File) bool { return sum(a) == sum(b) }
-
 func sum(files []content.File) string {
 	h := sha256.New()
 	for _, f := range files {
@@ -161,22 +176,6 @@ func sum(files []content.File) string {
 		h.Write(f.Data)
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// differ says between which clusters, and what the templates asked them.
-func differ(one, other group, a, b render.Output) string {
-	answers := map[[2]string]string{}
-	for _, q := range a.Queries {
-		answers[[2]string{q.What, q.Arg}] = q.Answer
-	}
-	var asked []string
-	for _, q := range b.Queries {
-		if before, ok := answers[[2]string{q.What, q.Arg}]; ok && before != q.Answer && len(asked) < 5 && q.What != class.AskAll {
-			asked = append(asked, strings.TrimSpace(fmt.Sprintf("%s %s: %s and %s", q.What, q.Arg, before, q.Answer)))
-		}
-	}
-	return fmt.Sprintf("the chart renders to one thing for %s (Kubernetes %s) and to another for %s (Kubernetes %s), by what its templates ask (%s): make it an application for each kind of cluster, or set apiVersions or values so that it does not ask",
-		one.first, one.of.KubeVersion, other.first, other.of.KubeVersion, strings.Join(asked, "; "))
 }
 
 // project reads an application's project and where its objects go.

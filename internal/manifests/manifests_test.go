@@ -3,11 +3,13 @@ package manifests_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +19,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/render"
+	"atoll.dev/atoll/internal/render/class"
 	"atoll.dev/atoll/internal/render/tree"
 	"atoll.dev/atoll/internal/render/worker"
 	"atoll.dev/atoll/internal/source"
@@ -112,25 +115,37 @@ func TestManyClustersOfOneKindAreOneRender(t *testing.T) {
 	}
 }
 
-func TestOneContentCannotBeTwoThings(t *testing.T) {
+func TestClustersThatAnswerDifferentlyGetTheirOwn(t *testing.T) {
 	known := &hub{}
 	known.cluster("old", "v1.29.4")
 	known.cluster("new", "v1.33.4")
+	known.cluster("newer", "v1.34.1")
 	known.cluster("elsewhere", "v1.20.0")
 	known.clusters = append(known.clusters, v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: "silent"}})
 	r := &manifests.Renderer{Client: known, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
-	app := placed("new", "old", "silent")
-	_, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.30-0\" .Capabilities.KubeVersion.Version }}\n"))
-	var failure *source.Failure
-	if !errors.As(err, &failure) || failure.Reason != manifests.ClassesDiffer || failure.Lasting ||
-		!strings.Contains(err.Error(), "cluster new (Kubernetes v1.33.4)") || !strings.Contains(err.Error(), "cluster old (Kubernetes v1.29.4)") {
-		t.Errorf("got %v", err)
+	app := placed("new", "newer", "old", "silent")
+	m, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.30-0\" .Capabilities.KubeVersion.Version }}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for i := range known.clusters {
+		answers, ok := class.Of(&known.clusters[i], nil)
+		for _, v := range m.Variants {
+			if ok && class.Answers(v.Asked, answers) {
+				got[known.clusters[i].Name] += strings.TrimSpace(string(v.Files[0].Data))
+			}
+		}
+	}
+	want := map[string]string{"new": "a: true", "newer": "a: true", "old": "a: false"}
+	if diff := cmp.Diff(want, got); diff != "" || m.Renders != 3 || m.Fleet == "" {
+		t.Errorf("%d renders, for clusters like %q: %s", m.Renders, m.Fleet, diff)
 	}
 	// Both say "true", so it does not matter that they were asked.
-	if _, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n")); err != nil {
-		t.Errorf("what comes out alike was refused: %v", err)
+	if m, err = r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n")); err != nil || m.Variants != nil {
+		t.Errorf("what comes out alike is %+v: %v", m.Variants, err)
 	}
-	m, err := r.Render(t.Context(), app, chart(t, "# {{ lookup \"v1\" \"Secret\" \"a\" \"b\" | len }}\na: b\n"))
+	m, err = r.Render(t.Context(), app, chart(t, "# {{ lookup \"v1\" \"Secret\" \"a\" \"b\" | len }}\na: b\n"))
 	if len(m.Warnings) != 1 {
 		t.Errorf("warnings %q tell nothing of lookup", m.Warnings)
 	}
@@ -173,6 +188,47 @@ func TestWhatAnApplicationSaysOfItsChart(t *testing.T) {
 	app.Spec.Source.Kustomize = &v1alpha1.KustomizeOptions{}
 	if _, err := r.Render(t.Context(), app, chart(t, "a: b")); err == nil || !strings.Contains(err.Error(), "kustomization") {
 		t.Errorf("a chart was built as a kustomization: %v", err)
+	}
+}
+
+func TestValuesOfOverridesAreARenderOfTheirOwn(t *testing.T) {
+	known, workers := &hub{}, &inProcess{}
+	for n := range 200 {
+		known.cluster(fmt.Sprint("c", n), "v1.33.1")
+		known.clusters[n].Labels = map[string]string{"stage": []string{"staging", "production"}[n%2]}
+	}
+	r := &manifests.Renderer{Client: known, Workers: workers, Kubernetes: "v1.36.0"}
+	app := placed()
+	for _, c := range known.clusters {
+		app.Status.Clusters = append(app.Status.Clusters, c.Name)
+	}
+	app.Spec.Source.Helm = &v1alpha1.HelmOptions{Values: &runtime.RawExtension{Raw: []byte(`{"web":{"replicas":1,"tier":"plain"}}`)}}
+	app.Spec.Overrides = []v1alpha1.Override{
+		{Clusters: "stage", Replicas: []v1alpha1.ReplicaOverride{{Name: "web", Count: 2}}},
+		{Clusters: "stage=production", Values: &runtime.RawExtension{Raw: []byte(`{"web":{"replicas":6}}`)}},
+	}
+	m, err := r.Render(t.Context(), app, chart(t, "{{ .Values.web.replicas }} {{ .Values.web.tier }}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range m.Variants {
+		got = append(got, fmt.Sprint(v.Overrides, " ", strings.TrimSpace(string(v.Files[0].Data))))
+	}
+	if diff := cmp.Diff([]string{"[] 1 plain", "[1] 6 plain"}, got); diff != "" || workers.renders != 2 || m.Renders != 2 {
+		t.Errorf("%d renders: %s", workers.renders, diff)
+	}
+	known.clusters[0].Labels["stage"] = "production"
+	if now, err := r.Fleet(t.Context(), app); err != nil || now != m.Fleet {
+		t.Errorf("a cluster of a known class is a reason to render again: %v", err)
+	}
+	app.Spec.Overrides[1].Clusters = "tier"
+	if now, _ := r.Fleet(t.Context(), app); now == m.Fleet {
+		t.Error("another selector is no reason to render again")
+	}
+	app.Spec.Overrides[1].Clusters = "in ("
+	if _, err := r.Render(t.Context(), app, chart(t, "a: b")); err == nil || !strings.Contains(err.Error(), "spec.overrides[1].clusters") {
+		t.Errorf("a selector that is none: %v", err)
 	}
 }
 

@@ -25,13 +25,16 @@ import (
 // stored and listed.
 const MaxVariants = 256
 
-// Whole names a content together with the overrides that lie over it; without
-// any it is the content's own digest.
-func Whole(base desired.Digest, overrides []v1alpha1.Override) desired.Digest {
-	if len(overrides) == 0 || base == "" {
+// Whole names a content together with what else its source was rendered to and
+// the overrides that lie over it; without any it is the content's own digest.
+func Whole(base desired.Digest, rendered []v1alpha1.RenderVariant, overrides []v1alpha1.Override) desired.Digest {
+	if len(rendered)+len(overrides) == 0 || base == "" {
 		return base
 	}
-	text, err := json.Marshal(overrides)
+	text, err := json.Marshal(struct {
+		Rendered  []v1alpha1.RenderVariant `json:"rendered,omitempty"`
+		Overrides []v1alpha1.Override      `json:"overrides,omitempty"`
+	}{rendered, overrides})
 	if err != nil {
 		panic(fmt.Sprintf("encode overrides: %v", err)) // strings and numbers
 	}
@@ -63,6 +66,18 @@ func (s Selectors) Of(cluster map[string]string) []int32 {
 		}
 	}
 	return of
+}
+
+// Valued are those of the overrides in these places that have values: by these a
+// chart is rendered, and what comes of it is laid over by the rest.
+func Valued(overrides []v1alpha1.Override, of []int32) []int32 {
+	var some []int32
+	for _, i := range of {
+		if overrides[i].Values != nil {
+			some = append(some, i)
+		}
+	}
+	return some
 }
 
 // Apply lays the overrides in these places over a content. The content given is

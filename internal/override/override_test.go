@@ -228,8 +228,8 @@ func TestOverridesAreAFunctionOfTheirOrder(t *testing.T) {
 		if !strings.Contains(text, `"replicas":`+replicas+",") || strings.Count(text, "shop/web:"+tag+`"`) != 2 {
 			t.Fatalf("want %s replicas of %s: %s", replicas, tag, text)
 		}
-		whole := override.Whole(b.Digest(), all)
-		if (len(all) == 0) != (whole == b.Digest()) || whole != override.Whole(b.Digest(), all) {
+		whole := override.Whole(b.Digest(), nil, all)
+		if (len(all) == 0) != (whole == b.Digest()) || whole != override.Whole(b.Digest(), nil, all) {
 			t.Fatalf("%d overrides over %s are called %s", len(all), b.Digest(), whole)
 		}
 	})

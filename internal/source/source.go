@@ -81,10 +81,21 @@ func Of(app *v1alpha1.Application) string {
 	case asked.OCI != nil:
 		asked.OCI.Interval, asked.OCI.SecretRef = nil, nil
 	}
+	var values []v1alpha1.Override // by their places
+	for i, o := range app.Spec.Overrides {
+		if o.Values != nil {
+			values = append(make([]v1alpha1.Override, 0, i+1), values...)
+			for len(values) < i {
+				values = append(values, v1alpha1.Override{})
+			}
+			values = append(values, v1alpha1.Override{Clusters: o.Clusters, Values: o.Values})
+		}
+	}
 	data, err := json.Marshal(struct {
 		Source    *v1alpha1.Source
 		Namespace string
-	}{asked, app.Spec.Namespace})
+		Values    []v1alpha1.Override `json:",omitempty"`
+	}{asked, app.Spec.Namespace, values})
 	if err != nil {
 		panic(err) // plain strings
 	}

@@ -30,7 +30,7 @@ func Application(new, _ *v1alpha1.Application) field.ErrorList {
 		errs = append(errs, applicationPlacement(spec.Child("placement"), *s.Placement)...)
 	}
 	errs = append(errs, targetNamespace(spec.Child("namespace"), s.Namespace)...)
-	errs = append(errs, overrides(spec.Child("overrides"), s.Overrides)...)
+	errs = append(errs, overrides(spec.Child("overrides"), s)...)
 	errs = append(errs, rolloutRules(spec.Child("rollout"), s.Rollout)...)
 	errs = append(errs, dependencies(spec.Child("dependsOn"), new.Name, s.DependsOn)...)
 	errs = append(errs, driftRules(spec.Child("drift"), s.Drift)...)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -19,8 +20,9 @@ const (
 
 // overrides judges what can be told without the manifests; whether there is
 // anything that they change is told when they are laid over.
-func overrides(path *field.Path, all []v1alpha1.Override) field.ErrorList {
+func overrides(path *field.Path, s v1alpha1.ApplicationSpec) field.ErrorList {
 	var errs field.ErrorList
+	all := s.Overrides
 	if len(all) > maxOverrides {
 		return field.ErrorList{field.TooMany(path, len(all), maxOverrides)}
 	}
@@ -33,9 +35,10 @@ func overrides(path *field.Path, all []v1alpha1.Override) field.ErrorList {
 			errs = append(errs, field.Required(at.Child("clusters"), `give a label selector such as "stage=production"`))
 		}
 		errs = append(errs, selector(at.Child("clusters"), o.Clusters)...)
-		if len(o.Patches)+len(o.Images)+len(o.Replicas) == 0 {
-			errs = append(errs, field.Required(at, "give patches, images or replicas"))
+		if len(o.Patches)+len(o.Images)+len(o.Replicas) == 0 && o.Values == nil {
+			errs = append(errs, field.Required(at, "give values, patches, images or replicas"))
 		}
+		errs = append(errs, chartValues(at.Child("values"), s.Source, o.Values)...)
 		for j, p := range o.Patches {
 			errs = append(errs, patch(at.Child("patches").Index(j), p)...)
 		}
@@ -49,6 +52,19 @@ func overrides(path *field.Path, all []v1alpha1.Override) field.ErrorList {
 		}
 	}
 	return errs
+}
+
+func chartValues(path *field.Path, s v1alpha1.Source, values *runtime.RawExtension) field.ErrorList {
+	var fields map[string]any
+	switch {
+	case values == nil:
+		return nil
+	case s.Inline != "" || s.Content != nil || s.Kustomize != nil:
+		return field.ErrorList{field.Forbidden(path, "they are a chart's; give patches, images or replicas")}
+	case json.Unmarshal(values.Raw, &fields) != nil || fields == nil:
+		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "must be a map")}
+	}
+	return nil
 }
 
 // patch never quotes what was written: it may be a password, in the wrong place.

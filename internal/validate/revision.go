@@ -23,8 +23,8 @@ func Revision(new, old *v1alpha1.Revision) field.ErrorList {
 	if !digestForm.MatchString(s.Digest) {
 		return append(errs, field.Invalid(spec.Child("digest"), s.Digest, `must be "sha256:" and 64 lower-case hex digits`))
 	}
-	if (s.Content == "") != (len(s.Overrides) == 0) || s.Content != "" && !digestForm.MatchString(s.Content) {
-		errs = append(errs, field.Invalid(spec.Child("content"), s.Content, "is the digest of what overrides lie over, and stands beside these"))
+	if (s.Content == "") != (len(s.Overrides)+len(s.Variants) == 0) || s.Content != "" && !digestForm.MatchString(s.Content) {
+		errs = append(errs, field.Invalid(spec.Child("content"), s.Content, "is the digest of what overrides lie over, and stands beside overrides or variants"))
 	}
 	if wanted := s.Application + "-" + desired.Digest(s.Digest).Short(); new.Name != wanted {
 		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), new.Name, "must be "+wanted+", after the application and the digest"))

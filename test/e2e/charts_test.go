@@ -46,6 +46,14 @@ func (x *followed) sourced(how map[string]any) {
 	}
 }
 
+func (x *followed) overridden(overrides []map[string]any) {
+	x.t.Helper()
+	app := &v1alpha1.Application{ObjectMeta: named(x.Project, x.Name)}
+	if err := x.f.Hub.Client().Patch(x.t.Context(), app, mergePatch(map[string]any{"spec": map[string]any{"overrides": overrides}})); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
 func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
 	f := fleet(t)
 	x := follow(t, f, "charts", map[string]string{
@@ -96,6 +104,17 @@ func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
 	x.sourced(map[string]any{"helm": map[string]any{"skipHooks": true, "valuesFiles": []string{"../environments/eu.yaml"}}})
 	x.on("two")
 	x.sourced(map[string]any{"helm": map[string]any{"values": map[string]any{"greeting": "three"}}})
+	x.on("three")
+
+	// Values for some of the clusters are a render, and a content, of their own.
+	onlyB(t, f)
+	x.overridden([]map[string]any{{"clusters": "only=b", "values": map[string]any{"greeting": "for b"}}})
+	becomes(t, f.Member("b"), "charts", "greeting", "for b")
+	becomes(t, f.Member("a"), "charts", "greeting", "three")
+	if out := f.Hub.MustCLI("describe", "app", "shop", "-p", "charts"); !strings.Contains(out, "2 renders, of which 2 differ") || !strings.Contains(out, "on 1 cluster by override 0") {
+		t.Errorf("the renders are not shown:\n%s", out)
+	}
+	x.overridden(nil)
 	x.on("three")
 
 	// The folder becomes a kustomization, over a base beside it.

@@ -142,6 +142,19 @@ func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.
 	}
 }
 
+// onlyB has b, for the rest of the test, labels that no other cluster has.
+func onlyB(t *testing.T, f *testfleet.Fleet) {
+	t.Helper()
+	label := func(ctx context.Context, value string) error {
+		cluster := &v1alpha1.Cluster{ObjectMeta: named("", "b")}
+		return f.Hub.Client().Patch(ctx, cluster, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"only":`+value+`}}}`)))
+	}
+	if err := label(t.Context(), `"b"`); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = label(context.WithoutCancel(t.Context()), "null") }) // the fleet is gone if it fails
+}
+
 // overridden has b, and not a, run another image, and looks at what people are
 // told of it.
 func overridden(t *testing.T, f *testfleet.Fleet, app *testfleet.App) {
@@ -157,18 +170,7 @@ func overridden(t *testing.T, f *testfleet.Fleet, app *testfleet.App) {
 		t.Fatal(err)
 	}
 	f.Deploy("waves", "web", stream(deployment("web", "web:2", 2), manifest("Secret", "login", map[string]any{"stringData": map[string]any{"password": "x1"}})))
-	cluster := &v1alpha1.Cluster{}
-	if err := f.Hub.Client().Get(t.Context(), client.ObjectKey{Name: "b"}, cluster); err != nil {
-		t.Fatal(err)
-	}
-	patch = client.MergeFrom(cluster.DeepCopy())
-	cluster.Labels["only"] = "b"
-	if err := f.Hub.Client().Patch(t.Context(), cluster, patch); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = f.Hub.Client().Patch(context.WithoutCancel(t.Context()), cluster, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"only":null}}}`)))
-	})
+	onlyB(t, f)
 	runsImage(t, f.Member("b"), "waves", "web:b")
 	app.Settles(2)
 	login := &corev1.Secret{}
@@ -178,7 +180,7 @@ func overridden(t *testing.T, f *testfleet.Fleet, app *testfleet.App) {
 	if image, _ := web(t, f.Member("a"), "waves"); image != "web:2" {
 		t.Errorf("a runs %s", image)
 	}
-	if out := f.Hub.CLI("explain", "app/web", "-p", "waves").Stdout; !has(out, "with override 0 (only=b)") {
+	if out := f.Hub.CLI("explain", "app/web", "-p", "waves").Stdout; !has(out, "2 contents", "1 override") {
 		t.Errorf("explain does not say it:\n%s", out)
 	}
 	if out := f.Hub.CLI("describe", "app/web", "-p", "waves").Stdout; !has(out, "on 1 cluster by override 0") {

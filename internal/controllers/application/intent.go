@@ -46,7 +46,7 @@ type Depot interface {
 	Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error)
 	// Overlaid makes the content durable that comes of one with overrides where
 	// those in these places count.
-	Overlaid(ctx context.Context, project string, c depot.Content, of []int32, recorded desired.Digest) (desired.Digest, error)
+	Overlaid(ctx context.Context, project string, c depot.Content, under desired.Digest, of []int32, recorded desired.Digest) (desired.Digest, error)
 }
 
 // Intent fills the Book.

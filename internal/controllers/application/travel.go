@@ -163,7 +163,7 @@ func (r *Intent) recorded(ctx context.Context, s *assign.State, namespace string
 		return nil, err
 	}
 	v, content := rollout.VersionOf(s.App, namespace, revision.Spec.Digest), depot.Recorded(revision)
-	if len(content.Overrides) == 0 {
+	if !content.Varies() {
 		return &v, nil
 	}
 	contents, _, err := r.variants(ctx, s.App, content, named(s.Clusters, s.App.Status.Clusters))

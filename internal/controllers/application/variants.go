@@ -9,6 +9,8 @@ import (
 	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/override"
+	"atoll.dev/atoll/internal/render/class"
 	"atoll.dev/atoll/internal/rollout"
 )
 
@@ -16,7 +18,7 @@ import (
 // each cluster; a *depot.Refused is for the author of the overrides to mend.
 func (r *Intent) deliver(ctx context.Context, app *v1alpha1.Application, s *assign.State, c depot.Content) error {
 	s.Content, s.Contents, s.Variants = c.Digest, nil, nil
-	if len(c.Overrides) == 0 {
+	if !c.Varies() {
 		return nil
 	}
 	s.Contents = map[string]desired.Digest{} // nobody is told of what cannot be told apart
@@ -35,7 +37,7 @@ func (r *Intent) deliver(ctx context.Context, app *v1alpha1.Application, s *assi
 // deliverTo is what single clusters get of a content.
 func (r *Intent) deliverTo(ctx context.Context, app *v1alpha1.Application, s *assign.State, c depot.Content, cluster string) (assign.Delivery, error) {
 	d := assign.Delivery{Revision: c.Digest, Content: c.Digest}
-	if len(c.Overrides) == 0 {
+	if !c.Varies() {
 		return d, nil
 	}
 	contents, _, err := r.variants(ctx, app, c, named(s.Clusters, []string{cluster}))
@@ -45,8 +47,8 @@ func (r *Intent) deliverTo(ctx context.Context, app *v1alpha1.Application, s *as
 
 func (r *Intent) variants(ctx context.Context, app *v1alpha1.Application, c depot.Content, clusters []v1alpha1.Cluster) (map[string]desired.Digest, []v1alpha1.Variant, error) {
 	var own error // the hub's, which says nothing of the overrides
-	contents, variants, err := assign.Variants(c.Overrides, clusters, func(of []int32) (desired.Digest, error) {
-		digest, err := r.Depot.Overlaid(ctx, app.Namespace, c, of, recordedVariant(app, c, of))
+	contents, variants, err := assign.Variants(c.Overrides, clusters, renderedFor(app, c), func(under desired.Digest, of []int32) (desired.Digest, error) {
+		digest, err := r.Depot.Overlaid(ctx, app.Namespace, c, under, of, recordedVariant(app, c, under, of))
 		var refused *depot.Refused
 		if err != nil && !errors.As(err, &refused) {
 			own = err
@@ -59,14 +61,39 @@ func (r *Intent) variants(ctx context.Context, app *v1alpha1.Application, c depo
 	return contents, variants, err
 }
 
+// renderedFor tells what overrides lie over on a cluster: what was rendered for
+// its class, and nothing where that is yet to be.
+func renderedFor(app *v1alpha1.Application, c depot.Content) func(cluster *v1alpha1.Cluster, of []int32) desired.Digest {
+	return func(cluster *v1alpha1.Cluster, of []int32) desired.Digest {
+		if len(c.Rendered) == 0 {
+			return c.Base()
+		}
+		var others []string
+		if h := app.Spec.Source.Helm; h != nil {
+			others = h.APIVersions
+		}
+		answers, known := class.Of(cluster, others)
+		if !known {
+			return ""
+		}
+		valued := override.Valued(c.Overrides, of)
+		for _, v := range c.Rendered {
+			if slices.Equal(v.Overrides, valued) && class.Answers(v.Asked, answers) {
+				return desired.Digest(v.Content)
+			}
+		}
+		return ""
+	}
+}
+
 // recordedVariant is the content that the status names for overrides of the
 // revision it speaks of; empty when it names none.
-func recordedVariant(app *v1alpha1.Application, c depot.Content, of []int32) desired.Digest {
+func recordedVariant(app *v1alpha1.Application, c depot.Content, under desired.Digest, of []int32) desired.Digest {
 	if app.Status.Revision != desired.RevisionName(app.Name, c.Digest) {
 		return ""
 	}
 	for _, v := range app.Status.Variants {
-		if slices.Equal(v.Overrides, of) {
+		if desired.Digest(v.Under) == under && slices.Equal(v.Overrides, of) {
 			return desired.Digest(v.Content)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"atoll.dev/atoll/internal/assign"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/source"
 )
 
@@ -76,6 +77,11 @@ func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *
 		return true, nil
 	}
 	holds, err := r.Depot.Holds(ctx, app.Namespace, digest)
+	for _, v := range f.Variants {
+		if holds {
+			holds, err = r.Depot.Holds(ctx, app.Namespace, desired.Digest(v.Content))
+		}
+	}
 	if holds {
 		m.sure = digest
 	}
@@ -93,7 +99,7 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 	if err != nil {
 		return o.refusedAt(found, err)
 	}
-	kept, err := r.Depot.Keep(ctx, app, rendered.Files)
+	kept, variants, err := r.keep(ctx, app, rendered)
 	var refused *depot.Refused
 	switch {
 	case errors.As(err, &refused):
@@ -107,10 +113,29 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 		commit.Replaces = before.ID
 	}
 	o.fetched.Commit, o.fetched.Digest, o.fetched.Refused = commit, string(kept.Digest), nil
-	o.fetched.Fleet, o.fetched.Renders = rendered.Fleet, int32(rendered.Renders)
+	o.fetched.Fleet, o.fetched.Renders, o.fetched.Variants = rendered.Fleet, int32(rendered.Renders), variants
 	m.sure = kept.Digest
 	r.warn(app, rendered.Warnings)
 	return o.good(), nil
+}
+
+// keep makes everything durable that a revision was rendered to.
+func (r *Reconciler) keep(ctx context.Context, app *v1alpha1.Application, rendered manifests.Manifests) (first depot.Content, variants []v1alpha1.RenderVariant, err error) {
+	if len(rendered.Variants) == 0 {
+		first, err = r.Depot.Keep(ctx, app, rendered.Files)
+		return first, nil, err
+	}
+	for i, v := range rendered.Variants {
+		kept, err := r.Depot.Keep(ctx, app, v.Files)
+		if err != nil {
+			return first, nil, err
+		}
+		if i == 0 {
+			first = kept
+		}
+		variants = append(variants, v.Record(kept.Digest))
+	}
+	return first, variants, nil
 }
 
 func place(folder string) string {
