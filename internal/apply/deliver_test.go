@@ -141,6 +141,21 @@ func TestADefinitionAndItsObjectsInOneContent(t *testing.T) {
 	}
 }
 
+// A kind that stays away must not have an application with a definition of its own
+// prepared without a pause.
+func TestAKindThatStaysAwayIsAskedForLessAndLess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("all", definition(w.project+".example.com")+"---\napiVersion: away.example.com/v1\nkind: Gadget\nmetadata: {name: one, namespace: $NS}\n",
+		func(e *desired.Entry) { e.Policy.Privileged = true })
+	w.problem("all", "NoKind")
+	w.eventually("it waits longer each time", func() bool {
+		w.engine.mu.Lock()
+		defer w.engine.mu.Unlock()
+		return w.engine.entries[w.key("all")].attempts >= 4
+	})
+}
+
 func definition(group string) string {
 	return `---
 apiVersion: apiextensions.k8s.io/v1

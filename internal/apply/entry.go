@@ -29,6 +29,7 @@ type entry struct {
 	waiting       map[ID]report.ObjectRef
 	unmapped      map[ID]report.ObjectRef
 	unmappedSince time.Time
+	defined       bool // a definition was written since the last preparing
 	// left counts the objects up to the stage, namespaces and definitions apart,
 	// that were not attempted yet.
 	left [2]int

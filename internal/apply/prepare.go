@@ -106,7 +106,7 @@ func compileRules(p desired.Policy) (entryRules, error) {
 
 // take swaps a rendering in and queues what it needs; e.mu is held.
 func (e *Engine) take(en *entry, r rendering, rules entryRules) {
-	en.prepared, en.taken, en.rules, en.heldWhy = true, en.digest, rules, ""
+	en.prepared, en.taken, en.rules, en.heldWhy, en.defined = true, en.digest, rules, "", false
 	en.named, en.recalled = en.want.Content, e.recalled[en.want.Key]
 	en.hold()
 	en.waiting, en.left = map[ID]report.ObjectRef{}, [2]int{}
@@ -208,8 +208,9 @@ func (e *Engine) attempted(o *object) {
 	if en.left[phase]--; en.left[phase] > 0 {
 		return
 	}
-	if phase == 0 && len(en.unmapped) > 0 {
-		// The definitions are there now: map what waits for them.
+	if phase == 0 && len(en.unmapped) > 0 && en.defined {
+		// The definitions are there now: map what waits for them. Those that were
+		// there before would only have it prepared again and again.
 		e.forgetKinds(en)
 		en.prepared, en.attempts = false, 0
 		e.queue.Add(task{entry: en.want.Key}, ordinary)

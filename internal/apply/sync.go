@@ -221,6 +221,7 @@ func (e *Engine) accept(o *object, j job, out outcome) {
 	}
 	if out.rec.ID.GroupKind() == crdKind {
 		e.definitionChanged(o)
+		en.defined = true
 	}
 	delete(e.heirs, o.id)
 	if len(out.changes) > 0 {
