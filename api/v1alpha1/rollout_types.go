@@ -105,10 +105,26 @@ type Gate struct {
 	Name string `json:"name"`
 	// CEL is an expression over `cluster` (name, labels, provider, region,
 	// jurisdiction) and what it reports of the version, `report` (objects, applied,
-	// ready, assumed, corrections, drifted). It must be true.
+	// ready, assumed, corrections, drifted), and with prometheus over `value`. It
+	// must be true.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	CEL string `json:"cel"`
+	// Prometheus is where `value` comes from.
+	Prometheus *PrometheusQuery `json:"prometheus,omitempty"`
+}
+
+// PrometheusQuery asks for one number, for each cluster of the wave.
+type PrometheusQuery struct {
+	// URL is that of a server with Prometheus' HTTP API, which the hub can reach.
+	// +kubebuilder:validation:Pattern=`^https?://[^/@?#\s]+(/[^?#\s]*)?$`
+	// +kubebuilder:validation:MaxLength=2048
+	URL string `json:"url"`
+	// Query is PromQL that gives one number; ${cluster} stands for the cluster's
+	// name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Query string `json:"query"`
 }
 
 // RolloutRun records how one change travels over an application's clusters. The

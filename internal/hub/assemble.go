@@ -33,10 +33,12 @@ import (
 	"atoll.dev/atoll/internal/controllers/project"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/egress"
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/gateway"
 	"atoll.dev/atoll/internal/link"
 	"atoll.dev/atoll/internal/observed"
+	"atoll.dev/atoll/internal/prometheus"
 	"atoll.dev/atoll/internal/registry"
 	"atoll.dev/atoll/internal/report"
 	fleetserver "atoll.dev/atoll/internal/server"
@@ -167,10 +169,16 @@ func (h *hub) observe(c observed.Change) {
 }
 
 func (h *hub) controllers() error {
+	allow, err := egress.ParseAllow(h.SourceAllow)
+	if err != nil {
+		return err
+	}
 	h.intent = &application.Intent{
 		Client: h.mgr.GetClient(), Depot: h.depot, Book: h.book, Fleet: h.fleet,
 		Events: h.mgr.GetEventRecorder("atoll"),
-		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Freeze: h.freeze, Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Began: clock.Now(),
+		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Freeze: h.freeze,
+		Metrics:   &application.Metrics{Ask: prometheus.New(egress.Guard{Allow: allow}).Ask, Tell: h.rolloutPulse.add, Now: clock.Now},
+		Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Began: clock.Now(),
 	}
 	status := &application.Status{
 		Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
@@ -184,7 +192,7 @@ func (h *hub) controllers() error {
 	}
 	projects := &project.Reconciler{Client: h.mgr.GetClient()}
 
-	err := builder.ControllerManagedBy(h.mgr).Named("intent").
+	err = builder.ControllerManagedBy(h.mgr).Named("intent").
 		For(&v1alpha1.Application{}, builder.WithPredicates(intentChanged)).
 		Watches(&v1alpha1.Project{}, handler.EnqueueRequestsFromMapFunc(h.applicationsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Placement{}, handler.EnqueueRequestsFromMapFunc(h.applicationsBy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).

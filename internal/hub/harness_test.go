@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 		go func() {
 			ended <- Run(ctx, Options{
 				DataDir: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", AgentListen: "127.0.0.1:0",
-				Heartbeat: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+				SourceAllow: []string{"127.0.0.0/8"}, Heartbeat: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 			}, func(r Ready) { ready <- r })
 		}()
 		select {

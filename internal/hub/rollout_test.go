@@ -3,6 +3,8 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -112,14 +114,36 @@ func attended(rows []fleet.Attention, subject string, phase v1alpha1.RolloutPhas
 
 func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
 	one, two := int32(1), int32(2)
+	answers := make(chan struct{})
+	metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-answers
+		if r.FormValue("query") != `errors{cluster="waves-1"}` {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		fmt.Fprint(w, `{"status":"success","data":{"resultType":"scalar","result":[1,"0.001"]}}`)
+	}))
+	defer metrics.Close()
+	gates := []v1alpha1.Gate{
+		{Name: "known", CEL: "report.assumed == 0 && cluster.labels['test'] == 'waves'"},
+		{Name: "errors", CEL: "value < 0.01", Prometheus: &v1alpha1.PrometheusQuery{URL: metrics.URL, Query: `errors{cluster="${cluster}"}`}},
+	}
 	s := newTrio(hubOf(t), "waves", &v1alpha1.Rollout{
-		OnFailure: v1alpha1.Rollback, Waves: []v1alpha1.Wave{{Count: &one}, {Count: &two, Approval: true}},
+		OnFailure: v1alpha1.Rollback, Waves: []v1alpha1.Wave{{Count: &one, Gates: gates}, {Count: &two, Approval: true}},
 	})
 	first := s.asked(0)
 	good := s.release("good")
 	s.runs(0, good, report.HealthProgressing)
 	s.run("shop-1", v1alpha1.RolloutProgressing)
 	s.runs(0, good, report.HealthHealthy)
+	s.eventually("the wave waits for its gate", func() error {
+		run := s.run("shop-1", v1alpha1.RolloutProgressing)
+		if !strings.Contains(run.Status.Message, "gate errors on waves-1: its metric is being asked for") {
+			return errors.New(run.Status.Message)
+		}
+		return nil
+	})
+	close(answers)
 	waiting := s.run("shop-1", v1alpha1.RolloutWaiting)
 	s.eventually("the application says that it waits", func() error {
 		app := s.app("waves", "shop")

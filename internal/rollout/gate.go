@@ -23,6 +23,17 @@ const gateCost = 10_000
 type Reading struct {
 	Cluster ClusterReading
 	Report  ReportReading
+	// Metrics are the numbers that gates asked for, by the gates' names.
+	Metrics map[string]Metric
+}
+
+// Metric is what a server answered.
+type Metric struct {
+	Value float64
+	// Refused is why there is no number.
+	Refused string
+	// At is when it was asked.
+	At time.Time
 }
 
 // ClusterReading is `cluster` in a gate.
@@ -49,26 +60,37 @@ type ReportReading struct {
 	Drifted bool `cel:"drifted"`
 }
 
-var gateEnv = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(
+var gateEnv = sync.OnceValues(func() (*cel.Env, error) { return newGateEnv() })
+
+// metricEnv is that of gates which ask for a number.
+var metricEnv = sync.OnceValues(func() (*cel.Env, error) { return newGateEnv(cel.Variable("value", cel.DoubleType)) })
+
+func newGateEnv(more ...cel.EnvOption) (*cel.Env, error) {
+	return cel.NewEnv(append(more,
 		ext.NativeTypes(reflect.TypeFor[ClusterReading](), reflect.TypeFor[ReportReading](), ext.ParseStructTags(true)),
 		cel.Variable("cluster", cel.ObjectType("rollout.ClusterReading")),
 		cel.Variable("report", cel.ObjectType("rollout.ReportReading")),
 		cel.CrossTypeNumericComparisons(true),
 		ext.Strings(),
-	)
-})
+	)...)
+}
 
 // Gate is a compiled gate.
 type Gate struct {
 	Name    string
 	source  string
 	program cel.Program
+	// asks tells that it judges a number that a server is asked for.
+	asks bool
 }
 
 // CompileGate reads a gate.
 func CompileGate(g v1alpha1.Gate) (*Gate, error) {
-	env, err := gateEnv()
+	prepare := gateEnv
+	if g.Prometheus != nil {
+		prepare = metricEnv
+	}
+	env, err := prepare()
 	if err != nil {
 		return nil, fmt.Errorf("prepare gates: %w", err)
 	}
@@ -84,21 +106,32 @@ func CompileGate(g v1alpha1.Gate) (*Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gate %s: %w", g.Name, err)
 	}
-	return &Gate{Name: g.Name, source: g.CEL, program: program}, nil
+	return &Gate{Name: g.Name, source: g.CEL, program: program, asks: g.Prometheus != nil}, nil
 }
 
 // Refuse is why a cluster does not pass; nil when it does. What cannot be
-// evaluated does not pass.
-func (g *Gate) Refuse(r *Reading) error {
+// evaluated does not pass, nor does a number from before the wave was well.
+func (g *Gate) Refuse(r *Reading, well time.Time) error {
 	if r == nil {
 		return errors.New("the cluster has reported nothing to judge")
 	}
-	out, _, err := g.program.Eval(map[string]any{"cluster": r.Cluster, "report": r.Report})
+	values, with := map[string]any{"cluster": r.Cluster, "report": r.Report}, r.Report.String()
+	if g.asks {
+		m, answered := r.Metrics[g.Name]
+		switch {
+		case !answered || m.At.Before(well):
+			return errors.New("its metric is being asked for")
+		case m.Refused != "":
+			return fmt.Errorf("its metric cannot be told: %s", m.Refused)
+		}
+		values["value"], with = m.Value, fmt.Sprintf("value %v", m.Value)
+	}
+	out, _, err := g.program.Eval(values)
 	switch {
 	case err != nil:
 		return fmt.Errorf("it cannot be evaluated: %w", err)
 	case out != types.True:
-		return fmt.Errorf("%s does not hold, with %s", g.source, r.Report)
+		return fmt.Errorf("%s does not hold, with %s", g.source, with)
 	}
 	return nil
 }
@@ -125,7 +158,7 @@ func (s *step) refused() (names []string, why string) {
 			}
 			err := unread
 			if err == nil {
-				err = gate.Refuse(s.member(name).Reading)
+				err = gate.Refuse(s.member(name).Reading, s.status.HealthyAt.Time)
 			}
 			if err == nil {
 				continue

@@ -81,7 +81,7 @@ func TestAGateThatCannotBeEvaluatedDoesNotPass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if gate.Refuse(&rollout.Reading{}) == nil {
+		if gate.Refuse(&rollout.Reading{}, noon) == nil {
 			t.Errorf("%s passes", source)
 		}
 	}
@@ -89,7 +89,33 @@ func TestAGateThatCannotBeEvaluatedDoesNotPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if gate.Refuse(nil) == nil {
+	if gate.Refuse(nil, noon) == nil {
 		t.Error("silence passes")
+	}
+}
+
+func TestANumberCountsThatWasAskedForSinceTheWaveWasWell(t *testing.T) {
+	gate, err := rollout.CompileGate(v1alpha1.Gate{Name: "errors", CEL: "value < 0.01", Prometheus: &v1alpha1.PrometheusQuery{URL: "http://prometheus", Query: "x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		metrics map[string]rollout.Metric
+		refused string
+	}{
+		"none was asked for": {nil, "is being asked for"},
+		"another gate's":     {map[string]rollout.Metric{"latency": {At: noon}}, "is being asked for"},
+		"one from before":    {map[string]rollout.Metric{"errors": {At: noon.Add(-time.Second)}}, "is being asked for"},
+		"the server is away": {map[string]rollout.Metric{"errors": {At: noon, Refused: "connection refused"}}, "connection refused"},
+		"it is too high":     {map[string]rollout.Metric{"errors": {At: noon, Value: 0.5}}, "value < 0.01 does not hold, with value 0.5"},
+		"it is low":          {map[string]rollout.Metric{"errors": {At: noon, Value: 0.001}}, ""},
+	} {
+		err := gate.Refuse(&rollout.Reading{Metrics: tc.metrics}, noon)
+		if (err == nil) != (tc.refused == "") || err != nil && !strings.Contains(err.Error(), tc.refused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := rollout.CompileGate(v1alpha1.Gate{Name: "g", CEL: "value < 1"}); err == nil {
+		t.Error("a value that nothing asks for")
 	}
 }

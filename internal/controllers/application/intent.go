@@ -58,6 +58,8 @@ type Intent struct {
 	Events events.EventRecorder
 	// Runs are the rollouts under way.
 	Runs *Runs
+	// Metrics are what gates of rollouts ask for.
+	Metrics *Metrics
 	// Freeze reads the freeze of everything, nil when there is none.
 	Freeze    func(context.Context) (*v1alpha1.Freeze, error)
 	Heartbeat time.Duration

@@ -43,6 +43,7 @@ func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assig
 	if c.frozen != nil {
 		world.Frozen = c.frozen.Why()
 	}
+	r.measure(types.NamespacedName{Namespace: app.Namespace, Name: app.Name}, c.run, world.Members)
 	out := rollout.Step(c.run, world)
 	c.wake = out.Wake
 	if !reflect.DeepEqual(out.Status, c.run.Status) {
