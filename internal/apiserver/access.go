@@ -6,6 +6,9 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	rbacapply "k8s.io/client-go/applyconfigurations/rbac/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -24,6 +27,23 @@ func grantAdmins(ctx context.Context, config *rest.Config) error {
 	_, err = client.RbacV1().ClusterRoleBindings().Apply(ctx, binding, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 	if err != nil {
 		return fmt.Errorf("bind group %s to cluster-admin: %w", AdminGroup, err)
+	}
+	return nil
+}
+
+// awaitAdmins waits until admins are let in: the authorizer learns of roles by a
+// watch, which on a busy machine lags behind what was written.
+func awaitAdmins(ctx context.Context, judge authorizer.Authorizer) error {
+	admin := authorizer.AttributesRecord{
+		User: &user.DefaultInfo{Name: AdminUser, Groups: []string{AdminGroup}}, ResourceRequest: true,
+		Verb: "*", APIGroup: "*", APIVersion: "*", Resource: "*", Namespace: metav1.NamespaceAll,
+	}
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		decision, _, err := judge.Authorize(ctx, admin)
+		return decision == authorizer.DecisionAllow, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait until group %s may do everything: %w", AdminGroup, err)
 	}
 	return nil
 }

@@ -167,7 +167,10 @@ func (s *Server) makeReady(ctx context.Context) error {
 		if err := s.awaitReady(ctx); err != nil {
 			return err
 		}
-		return grantAdmins(ctx, s.LoopbackConfig())
+		if err := grantAdmins(ctx, s.LoopbackConfig()); err != nil {
+			return err
+		}
+		return awaitAdmins(ctx, s.chain.front.GenericAPIServer.Authorizer)
 	})
 	return group.Wait()
 }
