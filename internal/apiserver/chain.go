@@ -23,7 +23,6 @@ import (
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	openapicommon "k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	controlplane "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
@@ -52,7 +51,7 @@ type chain struct {
 	custom    *apiextensionsapiserver.CustomResourceDefinitions
 	informers informers.SharedInformerFactory
 	resources *serverstorage.ResourceConfig
-	openapi   *openapicommon.OpenAPIV3Config
+	described *description
 }
 
 // servedResources are the built-in groups: what a control plane without pods,
@@ -81,8 +80,9 @@ func newChain(completed options.CompletedOptions, o *Options) (*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure the API server: %w", err)
 	}
-	c.informers, c.openapi = shared, generic.OpenAPIV3Config
+	c.informers, c.described = shared, &description{v2: generic.OpenAPIConfig, v3: generic.OpenAPIV3Config}
 	generic.OpenAPIConfig.Info.Title, generic.OpenAPIV3Config.Info.Title = "Atoll", "Atoll"
+	generic.SkipOpenAPIInstallation = true // for description makes it
 	discovery := generic.AggregatedDiscoveryGroupManager
 	generic.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
 		return genericapiserver.DefaultBuildHandlerChain(groupList(api, discovery), config)
@@ -150,7 +150,6 @@ type runnable interface {
 }
 
 func (c *chain) prepare() (runnable, error) {
-	front, custom := c.front.GenericAPIServer, c.custom.GenericAPIServer
-	prepared := front.PrepareRun()
-	return prepared, shareOpenAPI(front, custom, c.openapi)
+	prepared := c.front.GenericAPIServer.PrepareRun()
+	return prepared, c.described.share(c.front.GenericAPIServer, c.custom.GenericAPIServer)
 }
