@@ -176,6 +176,7 @@ func TestAChartIsFetchedFromARegistry(t *testing.T) {
 	_, err := fetch(t, r, artifact(s, v1alpha1.OCIRef{Tag: "1.2.0"}, ""), held(s))
 	fails(t, err, source.SourceRefused, "spec.source.chart")
 
+	from.Chart.Version = "2.0.0"
 	publish("2.0.0", "other", "2.0.0")
 	_, err = fetch(t, r, from, held(s))
 	fails(t, err, source.SourceRefused, "holds chart other 2.0.0")
