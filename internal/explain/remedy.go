@@ -30,7 +30,7 @@ func (f Facts) remedy(reason, target string) string {
 	case "Conflict":
 		return "take the field over with spec.adopt: true, leave it to its owner with spec.drift.ignore, or take it out and " + redeploy
 	case "OwnedBy":
-		return "take the object out of one of the two applications, then deploy that one"
+		return "take the object out of one of the two applications, then deploy that one; from Argo CD or Flux it is taken over: docs/MOVING.md"
 	case "Forbidden":
 		return "the cluster's own RBAC or limits refuse it: grant ServiceAccount atoll-project-" + f.Application.Namespace +
 			" in atoll-system of the member what it lacks, or take the object out and " + redeploy
