@@ -73,7 +73,7 @@ func (w argoWorld) deliver(m *testfleet.Member, text, app string) {
 	}
 	u.SetNamespace("takeover")
 	u.SetAnnotations(map[string]string{"argocd.argoproj.io/tracking-id": app + ":/" + u.GetKind() + ":takeover/" + u.GetName()})
-	if err := m.Client().Patch(w.t.Context(), u, client.Apply, client.FieldOwner("argocd-controller"), client.ForceOwnership); err != nil { //nolint:staticcheck
+	if err := m.Client().Apply(w.t.Context(), client.ApplyConfigurationFromUnstructured(u), client.FieldOwner("argocd-controller"), client.ForceOwnership); err != nil {
 		w.t.Fatal(err)
 	}
 }
