@@ -166,7 +166,10 @@ func (f *Folder) File(given string, in io.Reader, size int64) error {
 }
 
 func (f *Folder) write(name string, in io.Reader, size int64) error {
-	if size > f.limits.File {
+	switch {
+	case size < 0: // what others say of it, which would make room for a bomb
+		return source.Refuse(source.SourceRefused, "%s is said to have %d bytes", name, size)
+	case size > f.limits.File:
 		return source.Refuse(source.TooLarge, "%s has %d bytes, more than %d MiB", name, size, f.limits.File>>20)
 	}
 	if f.bytes += size; f.bytes > f.limits.Bytes {

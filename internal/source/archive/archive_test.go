@@ -117,6 +117,22 @@ func TestHostileArchivesAreRefusedByName(t *testing.T) {
 	}
 }
 
+// The size of a file beside an archive is whatever somebody wrote down.
+func TestAFileOfLessThanNothingMakesNoRoom(t *testing.T) {
+	folder, err := archive.Into(t.TempDir(), small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	var failure *source.Failure
+	if err := folder.File("a", strings.NewReader(""), -1<<40); !errors.As(err, &failure) || !failure.Lasting {
+		t.Errorf("got %v", err)
+	}
+	if size := folder.Size(); size < 0 {
+		t.Errorf("the folder takes %d bytes", size)
+	}
+}
+
 func onlyFiles(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
