@@ -112,6 +112,29 @@ func TestNothingGoesBackOnTheStrengthOfMemory(t *testing.T) {
 	}
 }
 
+// TestWhatIsNewerThanMemoryGoesWithItsApplication: the hub's word that an
+// application goes counts for an agent too that left it as it was because it
+// could not tell what was wanted.
+func TestWhatIsNewerThanMemoryGoesWithItsApplication(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("shop", configMap("a", "k", "1")+configMap("b", "k", "1"), deleting)
+	w.synced("shop")
+	old := w.remember()
+	w.start()
+	w.deploy("shop", configMap("a", "k", "2", "more", "x")+configMap("b", "k", "2", "more", "x"), deleting)
+	w.synced("shop")
+	asked := maps.Clone(w.entries)
+	w.wake(old)
+	w.state("shop", "left as it is", overtaken)
+	for key, e := range asked {
+		withdrawing(&e)
+		asked[key] = e
+	}
+	w.hear(asked)
+	w.state("shop", "Withdrawn", func(s report.State) bool { return s.Sync == report.Withdrawn })
+	w.eventually("its objects are gone", func() bool { return !w.exists(configs, "a") && !w.exists(configs, "b") })
+}
+
 // TestAnAgentAloneFinishesWhatItHadStored: what it had applied of it already is
 // no reason to wait for the hub, nor is what others changed meanwhile.
 func TestAnAgentAloneFinishesWhatItHadStored(t *testing.T) {

@@ -54,6 +54,7 @@ func (e *Engine) letGo(ctx context.Context, en *entry, want desired.Entry, diges
 	}
 	e.doubt(en, names)
 	en.named, en.recalled = want.Content, e.recalled[want.Key]
+	en.hold()
 	e.withdraw(en)
 }
 
