@@ -275,8 +275,8 @@ func chart(f *v1alpha1.FetchedSource) string {
 	if f.Renders == 1 {
 		return f.Commit.Chart + ", 1 render for all clusters"
 	}
-	if len(f.Variants) > 0 {
-		return fmt.Sprintf("%s, %d renders, of which %d differ", f.Commit.Chart, f.Renders, different(f.Variants))
+	if n := different(f.Variants); n > 1 {
+		return fmt.Sprintf("%s, %d renders, of which %d differ", f.Commit.Chart, f.Renders, n)
 	}
 	return fmt.Sprintf("%s, %d renders that came out alike", f.Commit.Chart, f.Renders)
 }

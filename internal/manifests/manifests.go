@@ -113,10 +113,11 @@ func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s sour
 		}
 	}
 	m := Manifests{Files: first.Files, Chart: name(first), Warnings: first.Warnings, Renders: cache.Stats().Renders}
-	if m.Variants, err = several(all); err != nil {
+	valued := hasValues(app.Spec.Overrides)
+	if m.Variants, err = several(all, valued); err != nil {
 		return Manifests{}, err
 	}
-	if hasValues(app.Spec.Overrides) || slices.ContainsFunc(all, func(v Variant) bool { return len(v.Asked) > 0 }) {
+	if valued || slices.ContainsFunc(all, func(v Variant) bool { return len(v.Asked) > 0 }) {
 		m.Fleet = fleet(groups)
 	}
 	return m, nil

@@ -232,6 +232,27 @@ func TestValuesOfOverridesAreARenderOfTheirOwn(t *testing.T) {
 	}
 }
 
+// A cluster of production that joins must not run what staging was rendered to
+// until the next look.
+func TestValuesOfOverridesTellClustersApartThatAreYetToCome(t *testing.T) {
+	known := &hub{}
+	known.cluster("old", "v1.29.4")
+	known.cluster("new", "v1.33.1")
+	for i := range known.clusters {
+		known.clusters[i].Labels = map[string]string{"stage": "staging"}
+	}
+	r := &manifests.Renderer{Client: known, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
+	app := placed("old", "new")
+	app.Spec.Overrides = []v1alpha1.Override{{Clusters: "stage=production", Values: &runtime.RawExtension{Raw: []byte(`{"tier":"gold"}`)}}}
+	m, err := r.Render(t.Context(), app, chart(t, "a: {{ .Values.tier }} {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Variants) != 1 || len(m.Variants[0].Overrides)+len(m.Variants[0].Asked) > 0 || m.Renders != 2 {
+		t.Errorf("%d renders, for clusters that match: %+v", m.Renders, m.Variants)
+	}
+}
+
 func TestWhoseFaultItIs(t *testing.T) {
 	var failure *source.Failure
 	r := &manifests.Renderer{Client: &hub{}, Workers: &inProcess{}, Kubernetes: "v1.36.0"}

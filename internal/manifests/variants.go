@@ -38,11 +38,16 @@ func variant(of []int32, out render.Output) Variant {
 	return Variant{Files: out.Files, Overrides: of, Asked: class.Recorded(out.Queries)}
 }
 
-// several are the classes where they differ; none where all get the same.
-func several(all []Variant) ([]Variant, error) {
+// several are the classes where they differ; none where all get the same. With
+// values in overrides they are told apart even so: a cluster that comes to match
+// others waits for its own render, and never gets what those here were meant to.
+func several(all []Variant, valued bool) ([]Variant, error) {
 	alike := !slices.ContainsFunc(all, func(v Variant) bool { return sum(v.Files) != sum(all[0].Files) })
+	if alike && valued {
+		all = byValues(all)
+	}
 	switch {
-	case alike:
+	case alike && !valued:
 		return nil, nil
 	case len(all) > maxVariants:
 		return nil, source.Fail(ClassesDiffer, "it comes out differently for %d classes of clusters, more than %d: make it several applications", len(all), maxVariants)
@@ -50,6 +55,18 @@ func several(all []Variant) ([]Variant, error) {
 		return nil, source.Fail(ClassesDiffer, "it comes out differently by cluster, and its templates ask more than %d things of Kubernetes: set values so that they do not", maxAsked)
 	}
 	return all, nil
+}
+
+// byValues leaves one variant for the same values, where what the templates asked
+// does not matter.
+func byValues(all []Variant) []Variant {
+	var some []Variant
+	for _, v := range all {
+		if !slices.ContainsFunc(some, func(s Variant) bool { return slices.Equal(s.Overrides, v.Overrides) }) {
+			some = append(some, Variant{Files: v.Files, Overrides: v.Overrides})
+		}
+	}
+	return some
 }
 
 // valuesFor are the values of a chart for clusters that match these overrides.
