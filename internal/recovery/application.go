@@ -36,25 +36,30 @@ func (p planner) application(key desired.Key, claims []claim) Application {
 	out.Revision, out.Secrets = one.Revision, one.Secrets
 	app := one.object()
 	if existing := p.existing(key); existing != nil {
-		out.widen(existing, app.Spec.Source, kept)
+		p.widen(&out, existing, one, kept)
 		return out
 	}
-	for _, c := range kept {
+	if one.Policy.OnDelete == v1alpha1.Delete {
+		out.Notes = append(out.Notes, "onDelete was Delete, and is Orphan until somebody sets it again")
+	}
+	p.place(&out, app, one, kept, kept)
+	return out
+}
+
+// place makes app what is to be made, for the new clusters beside those that it
+// names, unless something speaks against it.
+func (p planner) place(out *Application, app *v1alpha1.Application, one claim, added, kept []claim) {
+	for _, c := range added {
 		app.Spec.Placement.Names = append(app.Spec.Placement.Names, c.cluster)
 		if version(c) != version(one) {
 			out.Notes = append(out.Notes, fmt.Sprintf("cluster %s runs %s, and changes when it follows", c.cluster, version(c)))
 		}
 	}
-	if one.Policy.OnDelete == v1alpha1.Delete {
-		out.Notes = append(out.Notes, "onDelete was Delete, and is Orphan until somebody sets it again")
-	}
-	out.Object = app
 	out.give(one, kept)
-	out.Problems = append(out.Problems, p.unbound(app, kept)...)
-	if len(out.Problems) > 0 {
-		out.Object = nil
+	out.Problems = append(out.Problems, p.unbound(app, added)...)
+	if len(out.Problems) == 0 {
+		out.Object = app
 	}
-	return out
 }
 
 // give names the agent that the content comes from: any that has it.
@@ -133,31 +138,26 @@ func (p planner) existing(key desired.Key) *v1alpha1.Application {
 
 // widen adds clusters whose agents came later to what was recovered before. What
 // a person made is left alone.
-func (a *Application) widen(existing *v1alpha1.Application, source v1alpha1.Source, kept []claim) {
-	a.Known = true
+func (p planner) widen(out *Application, existing *v1alpha1.Application, one claim, kept []claim) {
+	out.Known = true
 	was, to := existing.Spec.Source.Content, existing.Spec.Placement
-	if was == nil || *was != *source.Content || to == nil || len(to.Names) == 0 {
+	if was == nil || *was != *one.object().Spec.Source.Content || to == nil || len(to.Names) == 0 {
 		return
 	}
-	names := slices.Clone(to.Names)
-	for _, c := range kept {
-		if !slices.Contains(names, c.cluster) {
-			names = append(names, c.cluster)
-		}
-	}
-	if len(names) == len(to.Names) {
+	later := slices.DeleteFunc(slices.Clone(kept), func(c claim) bool { return slices.Contains(to.Names, c.cluster) })
+	if len(later) == 0 {
 		return
 	}
-	a.Known, a.From = false, kept[0].cluster
-	a.Object = &v1alpha1.Application{
+	out.Known = false
+	app := &v1alpha1.Application{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Application"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: existing.Namespace, Name: existing.Name},
 		Spec:       *existing.Spec.DeepCopy(),
 	}
-	a.Object.Spec.Placement.Names = names
 	if uid := existing.Annotations[v1alpha1.AnnotationContinues]; uid != "" {
-		a.Object.Annotations = map[string]string{v1alpha1.AnnotationContinues: uid}
+		app.Annotations = map[string]string{v1alpha1.AnnotationContinues: uid}
 	}
+	p.place(out, app, one, later, kept)
 }
 
 // unbound tells which values of clusters the hub would bind to others than those

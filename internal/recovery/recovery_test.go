@@ -216,6 +216,28 @@ func TestLateBindingWaitsUntilClustersHaveTheirValuesAgain(t *testing.T) {
 	}
 }
 
+// It is true of clusters that come later as of those that came first.
+func TestAClusterThatComesLaterWaitsUntilItHasItsValuesAgain(t *testing.T) {
+	l := lost{
+		project:  &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: "shop"}},
+		app:      &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}},
+		clusters: []v1alpha1.Cluster{aCluster("a", "eu"), aCluster("b", "us")},
+	}
+	l.app.Spec.LateBinding = true
+	memories := []recovery.Memory{remembers("a", l.entry(0)), remembers("b", l.entry(1))}
+	known := recovery.Known{Clusters: []v1alpha1.Cluster{aCluster("a", "eu"), aCluster("b", "")}}
+	known.Applications = append(known.Applications, *recovery.Make(memories[:1], known, "").Applications[0].Object)
+	a := recovery.Make(memories, known, "").Applications[0]
+	if said := strings.Join(a.Problems, "\n"); a.Object != nil || !strings.Contains(said, "set spec.region of cluster b to us") || strings.Contains(said, "cluster a") {
+		t.Errorf("made %v, said %s", a.Object, said)
+	}
+	known.Clusters = l.clusters
+	memories[0].Applications[0].Missing = "it has not arrived"
+	if a = recovery.Make(memories, known, "").Applications[0]; a.Object == nil || a.From != "b" || !slices.Equal(a.Object.Spec.Placement.Names, []string{"a", "b"}) {
+		t.Errorf("with the value back: %+v", a)
+	}
+}
+
 func TestContentComesFromAnAgentThatHasIt(t *testing.T) {
 	memories, known := two(func(*desired.Entry) {})
 	memories[0].Applications[0].Missing = "it has not arrived"
