@@ -28,7 +28,7 @@ func TestADeletionWaitsUntilWhatItDeletesIsGuarded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = (&admit{}).Validate(t.Context(), apiserver.Write{
+			err = unguarded(apiserver.Write{
 				Kind: v1alpha1.GroupVersion.WithKind("Application"), Operation: admission.Delete, Old: &unstructured.Unstructured{Object: object},
 			})
 			if seconds, waits := apierrors.SuggestsClientDelay(err); waits != tt.waits || waits && seconds != 1 {
