@@ -26,10 +26,12 @@ func (r *Intent) frozen(ctx context.Context, app *v1alpha1.Application, project 
 // have.
 func (r *Intent) keep(app *v1alpha1.Application, s assign.State, c *course) {
 	key, entries := desired.Key{Project: app.Namespace, Application: app.Name}, map[string]desired.Entry{}
-	unknown := false
+	unknown, exist := false, make(map[string]bool, len(s.Clusters))
 	for i := range s.Clusters {
-		name := s.Clusters[i].Name
-		if !slices.Contains(s.App.Status.Clusters, name) && !slices.Contains(s.App.Status.Withdrawing, name) {
+		exist[s.Clusters[i].Name] = true
+	}
+	for _, name := range slices.Concat(s.App.Status.Clusters, s.App.Status.Withdrawing) {
+		if s.Project != nil && !exist[name] { // without it, the clusters were not read
 			continue
 		}
 		e, _, ok := r.Book.Get(name, key)

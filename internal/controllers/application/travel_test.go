@@ -149,10 +149,26 @@ func TestAFrozenApplicationKeepsWhatItsClustersWereTold(t *testing.T) {
 			r := &Intent{Book: desired.NewBook(func(string) {}), Now: time.Now}
 			r.Book.Set(told.Key, tc.told)
 			c := course{plan: assign.Plan{Entries: tc.decided, Clusters: []string{"eu"}}, frozen: &rollout.Frozen{Scope: "everything"}}
-			r.keep(app, assign.State{App: app, Clusters: clusters, Content: desired.Digest(tc.content)}, &c)
+			r.keep(app, assign.State{App: app, Project: project, Clusters: clusters, Content: desired.Digest(tc.content)}, &c)
 			if len(c.plan.Entries) != 1 || c.plan.Entries["eu"].Digest() != tc.want.Digest() || c.waits != tc.waits || !c.plan.Keep {
 				t.Errorf("waits %v, entries %+v", c.waits, c.plan.Entries)
 			}
 		})
+	}
+}
+
+// Without its project nothing is read of the clusters. That they are not known is
+// no reason to have them forget the application.
+func TestAFrozenApplicationWithoutItsProjectIsLeftOnItsClusters(t *testing.T) {
+	app := application(2, time.Now())
+	app.Status.Clusters, app.Status.Withdrawing = []string{"eu"}, []string{"us"}
+	r := &Intent{Book: desired.NewBook(func(string) {}), Now: time.Now}
+	told := desired.Entry{Key: desired.Key{Project: "demo", Application: "web"}, UID: string(app.UID), Content: desired.Sum([]byte("before"))}
+	r.Book.Set(told.Key, map[string]desired.Entry{"eu": told})
+	state := assign.State{App: app}
+	c := course{plan: assign.Make(state), frozen: &rollout.Frozen{Scope: "everything"}}
+	r.keep(app, state, &c)
+	if len(c.plan.Entries) != 2 || c.plan.Entries["eu"].Content != told.Content || !c.plan.Entries["us"].Hold {
+		t.Errorf("%+v", c.plan.Entries)
 	}
 }
