@@ -171,6 +171,11 @@ func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace 
 	a, ok := d.admitted[key]
 	d.mu.Unlock()
 	if ok && a.uid == string(app.UID) && a.space == namespace && sameSource(a.source, app.Spec.Source) {
+		if !mayLend(app) {
+			if err := d.Settle(ctx, app); err != nil { // it was lent before
+				return Content{}, err
+			}
+		}
 		return a.content, a.err
 	}
 	c, err := d.admit(ctx, app, namespace)
@@ -226,11 +231,12 @@ func (d *Depot) admit(ctx context.Context, app *v1alpha1.Application, namespace 
 	return c, err
 }
 
-// Forget drops what is remembered of an application.
+// Forget drops what is remembered of an application that is gone.
 func (d *Depot) Forget(key desired.Key) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.admitted, key)
+	delete(d.unsaved, key)
 }
 
 // Content is the encoded bundle of that digest in a project.

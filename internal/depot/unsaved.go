@@ -17,10 +17,10 @@ type unsaved struct {
 
 // mayLend tells whether content can be given out before it is durable: it is made
 // of what lies in the hub's store, and a hub that dies makes the same of it again.
-// A rollout keeps versions that the application has left behind; those must be
-// durable first.
+// A rollout keeps versions that the application has left behind, and beside a pin
+// what the source says is recorded for a later day; those must be durable first.
 func mayLend(app *v1alpha1.Application) bool {
-	return app.Spec.Rollout == nil && app.Status.Rollout == ""
+	return app.Spec.Rollout == nil && app.Status.Rollout == "" && len(app.Spec.Pins) == 0
 }
 
 // lend gives content out until Settle has made it durable. An application has one

@@ -116,17 +116,41 @@ func TestContentThatARolloutMayKeepIsDurableFirst(t *testing.T) {
 	for what, change := range map[string]func(*v1alpha1.Application){
 		"a rollout that is asked for":   func(a *v1alpha1.Application) { a.Spec.Rollout = &v1alpha1.Rollout{} },
 		"a rollout that is under way":   func(a *v1alpha1.Application) { a.Status.Rollout = "run" },
+		"a pin":                         func(a *v1alpha1.Application) { a.Spec.Pins = []v1alpha1.Pin{{Revision: "a-0"}} },
 		"nothing that keeps an old one": func(*v1alpha1.Application) {},
 	} {
 		s := &disk{kept: map[desired.Digest][]byte{}}
-		app := inline("a", 1)
+		plain, app := inline("a", 1), inline("a", 1)
 		change(app)
+		keeps := app.Spec.Rollout != nil || app.Status.Rollout != "" || len(app.Spec.Pins) > 0
 		if _, err := depot.New(s, nil, "atoll-system", seal.NewRefKey()).Admit(t.Context(), app, "shop"); err != nil {
 			t.Fatal(err)
 		}
-		if first := len(s.kept) > 0; first != (app.Spec.Rollout != nil || app.Status.Rollout != "") {
+		if first := len(s.kept) > 0; first != keeps {
 			t.Errorf("%s: durable before it is told: %v", what, first)
 		}
+		// It came after the content, while the disk was full.
+		s = &disk{kept: map[desired.Digest][]byte{}, full: true}
+		d := depot.New(s, nil, "atoll-system", seal.NewRefKey())
+		if _, err := d.Admit(t.Context(), plain, "shop"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Admit(t.Context(), app, "shop"); (err != nil) != keeps {
+			t.Errorf("%s, after the content: %v", what, err)
+		}
+	}
+}
+
+func TestOfAnApplicationThatIsGoneNothingStays(t *testing.T) {
+	s := &disk{kept: map[desired.Digest][]byte{}, full: true}
+	d, app := depot.New(s, nil, "atoll-system", seal.NewRefKey()), inline("a", 1)
+	c, err := d.Admit(t.Context(), app, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Forget(desired.Key{Project: "shop", Application: "a"})
+	if _, err := d.Content(t.Context(), "shop", c.Digest); !errors.Is(err, blob.ErrMissing) {
+		t.Errorf("it is given out on: %v", err)
 	}
 }
 

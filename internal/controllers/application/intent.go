@@ -41,6 +41,8 @@ type Depot interface {
 	// delivered at once and that Settle makes durable.
 	Admit(ctx context.Context, app *v1alpha1.Application, namespace string) (depot.Content, error)
 	Settle(ctx context.Context, app *v1alpha1.Application) error
+	// Forget drops what is remembered of an application that is gone.
+	Forget(key desired.Key)
 	// Check returns what the project forbids in a content; an error is that it
 	// cannot be read now.
 	Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error)
@@ -137,6 +139,7 @@ func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		if apierrors.IsNotFound(err) {
 			r.enter(req.NamespacedName, nil)
 			r.Runs.Forget(req.NamespacedName)
+			r.Depot.Forget(desired.Key{Project: req.Namespace, Application: req.Name})
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, fmt.Errorf("read application %s: %w", req, err)
