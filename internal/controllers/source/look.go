@@ -40,11 +40,16 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 	if err != nil {
 		return o.failed(err)
 	}
-	again := m.again
-	m.again = false
-	if refused := o.fetched.Refused; refused != nil && refused.ID == found.ID && !again {
-		return o.refused(refused.Reason, refused.Message), nil
+	if refused := o.fetched.Refused; refused != nil && refused.ID == found.ID {
+		stays, err := r.stays(ctx, app, m)
+		if err != nil {
+			return nil, err
+		}
+		if stays {
+			return o.refused(refused.Reason, refused.Message), nil
+		}
 	}
+	m.again = false
 	if err := r.verify(ctx, app, m, origin, found); err != nil {
 		return o.failed(err)
 	}
@@ -58,6 +63,20 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 		return o.good(), nil
 	}
 	return r.take(ctx, app, m, o, origin, found)
+}
+
+// stays says that a refusal is not to be judged again: nobody asked for it, and
+// the clusters are of the classes for which it was made.
+func (r *Reconciler) stays(ctx context.Context, app *v1alpha1.Application, m *memory) (bool, error) {
+	if m.again {
+		return false, nil
+	}
+	now, err := r.Render.Fleet(ctx, app)
+	var failure *source.Failure
+	if errors.As(err, &failure) {
+		return true, nil // another spec mends it
+	}
+	return now == m.unfit, err
 }
 
 // current says that a revision was taken in, for clusters such as there are now,
@@ -90,6 +109,11 @@ func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *
 
 // take fetches, renders and stores a revision.
 func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *memory, o *outcome, origin source.Origin, found source.Found) (*outcome, error) {
+	// First: a cluster that comes meanwhile has a refusal judged again.
+	var err error
+	if m.unfit, err = r.Render.Fleet(ctx, app); err != nil {
+		return o.refusedAt(found, err)
+	}
 	snapshot, release, err := origin.Fetch(ctx, found)
 	if err != nil {
 		return o.refusedAt(found, err)

@@ -74,6 +74,8 @@ type memory struct {
 	asked string
 	// again has a commit that was refused judged once more.
 	again bool
+	// unfit is the Fleet for which the refused commit was judged.
+	unfit string
 	// sure is the content that was seen to be stored.
 	sure desired.Digest
 	// verified is the signature that was found good of what, by which keys.
