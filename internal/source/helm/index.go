@@ -2,7 +2,6 @@ package helm
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -32,12 +31,15 @@ type entry struct {
 
 // document is the part of an index.yaml that is read.
 type document struct {
-	Entries map[string][]*struct {
-		Version string   `json:"version"`
-		Digest  string   `json:"digest"`
-		URLs    []string `json:"urls"`
-		Created string   `json:"created"`
-	} `json:"entries"`
+	Entries map[string][]*release `json:"entries"`
+}
+
+// release is one version of a chart, as it is written.
+type release struct {
+	Version string   `json:"version"`
+	Digest  string   `json:"digest"`
+	URLs    []string `json:"urls"`
+	Created string   `json:"created"`
 }
 
 // maxYAML is how many bytes of YAML are unfolded at a time: that takes some
@@ -49,18 +51,21 @@ func parseIndex(data []byte, versions int) (index, error) {
 	x := index{charts: map[string][]entry{}}
 	// Some repositories write JSON, since that takes a fraction of the time.
 	if text := bytes.TrimLeft(data, " \t\r\n"); bytes.HasPrefix(text, []byte("{")) {
-		err := x.add(text, json.Unmarshal, versions)
+		err := x.addJSON(text, versions)
 		return x, err
 	}
 	parts := pieces(data)
 	if parts == nil {
 		parts = [][]byte{data}
 	}
+	if len(parts) > versions { // each takes its time, and others wait for it
+		return index{}, fmt.Errorf("index.yaml lists more than %d charts", versions)
+	}
 	for _, part := range parts {
 		if len(part) > maxYAML {
 			return index{}, fmt.Errorf("index.yaml has more than %d MiB of one chart, or in another form than helm repo index gives it; write it with: helm repo index --json", maxYAML>>20)
 		}
-		if err := x.add(part, func(data []byte, into any) error { return yaml.Unmarshal(data, into) }, versions); err != nil {
+		if err := x.add(part, versions); err != nil {
 			return index{}, err
 		}
 	}
@@ -68,29 +73,37 @@ func parseIndex(data []byte, versions int) (index, error) {
 }
 
 // add takes in what a part of an index lists.
-func (x *index) add(data []byte, parse func([]byte, any) error, versions int) error {
+func (x *index) add(data []byte, versions int) error {
 	var d document
-	if err := parse(data, &d); err != nil {
+	if err := yaml.Unmarshal(data, &d); err != nil {
 		return fmt.Errorf("index.yaml cannot be read: %s", source.Line(err.Error()))
 	}
 	if d.Entries == nil {
 		return errors.New("index.yaml has no entries")
 	}
 	for name, all := range d.Entries {
-		for _, e := range all {
-			if e == nil || e.Version == "" || len(e.URLs) == 0 {
-				continue
+		for _, r := range all {
+			if err := x.take(name, r, versions); err != nil {
+				return err
 			}
-			if x.count++; x.count > versions {
-				return fmt.Errorf("index.yaml lists more than %d versions", versions)
-			}
-			created, _ := time.Parse(time.RFC3339Nano, e.Created) // a claim, and for people only
-			// Clones: the rest of the document is not to stay for them.
-			one := entry{version: strings.Clone(e.Version), digest: digest(e.Digest), url: strings.Clone(e.URLs[0]), created: created}
-			x.charts[strings.Clone(name)] = append(x.charts[name], one)
-			x.weight += int64(len(name) + len(one.version) + len(one.digest) + len(one.url) + 100)
 		}
 	}
+	return nil
+}
+
+// take keeps one version, unless nothing can be fetched by it.
+func (x *index) take(name string, r *release, versions int) error {
+	if x.count++; x.count > versions { // of what is passed over, too: it takes its time
+		return fmt.Errorf("index.yaml lists more than %d versions", versions)
+	}
+	if r == nil || r.Version == "" || len(r.URLs) == 0 || r.URLs[0] == "" {
+		return nil
+	}
+	created, _ := time.Parse(time.RFC3339Nano, r.Created) // a claim, and for people only
+	// Clones: the rest of the document is not to stay for them.
+	one := entry{version: strings.Clone(r.Version), digest: digest(r.Digest), url: strings.Clone(r.URLs[0]), created: created}
+	x.charts[strings.Clone(name)] = append(x.charts[name], one)
+	x.weight += int64(len(name) + len(one.version) + len(one.digest) + len(one.url) + 100)
 	return nil
 }
 

@@ -16,6 +16,7 @@ func FuzzIndex(f *testing.F) {
 	f.Add([]byte("apiVersion: v1\nentries:\n  web:\n  - {version: 1.0.0, urls: [a.tgz], digest: 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824}\n"))
 	f.Add([]byte(`{"entries": {"web": [null, {"version": "1.0.0", "urls": []}]}}`))
 	f.Add([]byte("entries: {web: &a [*a]}"))
+	f.Add([]byte(`{"entries": {"web": [{"version": "1.0.0", "urls": [""]}]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 4<<10 {
 			t.Skip()
@@ -83,11 +84,41 @@ func TestAnIndexIsCutWhereItsChartsBegin(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := index{charts: map[string][]entry{}}
-	if err := whole.add([]byte(written), func(data []byte, into any) error { return yaml.Unmarshal(data, into) }, 10); err != nil {
+	if err := whole.add([]byte(written), 10); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(whole, got, cmp.AllowUnexported(index{}, entry{})); d != "" || got.count != 3 {
+	same := cmp.AllowUnexported(index{}, entry{})
+	if d := cmp.Diff(whole, got, same); d != "" || got.count != 3 {
 		t.Errorf("%d versions\n%s", got.count, d)
+	}
+	strict := strings.ReplaceAll(written, "version: 1.0\n", "version: '1'\n") // as YAML has it
+	asJSON, err := yaml.YAMLToJSON([]byte(strict))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = parseIndex(asJSON, 10); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(whole, got, same); d != "" {
+		t.Errorf("as JSON: %s", d)
+	}
+}
+
+// What is short as it is written must not take the hub's memory, nor the time of
+// those who wait for their turn.
+func TestAnIndexThatUnfoldsIsRefused(t *testing.T) {
+	for name, c := range map[string]struct{ text, words string }{
+		"many charts":              {"entries:\n" + strings.Repeat("  a:\n", 11), "more than 10 charts"},
+		"a version with many URLs": {`{"entries":{"a":[{"version":"1.0.0","urls":["x"` + strings.Repeat(`,""`, maxEntry/3) + `]}]}}`, "more than 1 MiB"},
+		"many versions":            {`{"entries":{"a":[null` + strings.Repeat(`,{}`, 11) + `]}}`, "more than 10 versions"},
+		"no entries":               {`{"apiVersion":"v1"}`, "no entries"},
+		"cut off":                  {`{"entries":{"a":[{"version":"1.0.0"`, "cannot be read"},
+		"more than one":            {`{"entries":{}}{}`, "follows its end"},
+		"another form":             {`{"entries":["a"]}`, "cannot be read"},
+	} {
+		if _, err := parseIndex([]byte(c.text), 10); err == nil || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
