@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -58,7 +59,7 @@ func recoveryPage(plan recovery.Plan) *page {
 	p := &page{}
 	projects := grid{head: []string{"PROJECT", "", "WHY"}}
 	for _, project := range plan.Projects {
-		projects.add(text(project.Name), text(recovered(project.Known, project.Object != nil)), text(strings.Join(project.Problems, "; ")))
+		projects.add(text(project.Name), text(recovered(project.Known, project.Object != nil)), text(strings.Join(slices.Concat(project.Problems, project.Notes), "; ")))
 	}
 	p.table("Projects", projects)
 	apps := grid{head: []string{"APPLICATION", "REVISION", "CLUSTERS", "", "WHY"}}

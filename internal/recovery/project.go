@@ -30,6 +30,15 @@ func (p planner) project(name string, claims []claim) Project {
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec:       boundsOf(name, one.Policy),
 	}
+	// They count on every cluster, and one agent may be all that vouches for them.
+	var by []string
+	for _, c := range claims {
+		if bounds(name, c.Policy) == bounds(name, one.Policy) {
+			by = append(by, c.cluster)
+		}
+	}
+	slices.Sort(by)
+	out.Notes = append(out.Notes, "by the word of "+shortList(slices.Compact(by))+": "+bounds(name, one.Policy))
 	return out
 }
 

@@ -79,8 +79,9 @@ type Project struct {
 	Known bool `json:"known,omitempty"`
 	// Object is to be made; nil when there is nothing to make.
 	Object *v1alpha1.Project `json:"object,omitempty"`
-	// Problems are why it is not made.
+	// Problems are why it is not made, Notes what is good to know when it is.
 	Problems []string `json:"problems,omitempty"`
+	Notes    []string `json:"notes,omitempty"`
 }
 
 // Application is one that agents run.

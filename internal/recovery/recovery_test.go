@@ -157,6 +157,9 @@ func TestWhereClustersDisagreeNothingIsMadeUnlessOneIsPreferred(t *testing.T) {
 			if !plan.Complete() || plan.Applications[0].Object == nil || !tt.want(plan) {
 				t.Fatalf("preferring b: %+v", plan)
 			}
+			if notes := strings.Join(plan.Projects[0].Notes, "; "); !strings.Contains(notes, "b: namespaces shop") || strings.Contains(notes, "privileged") != plan.Projects[0].Object.Spec.Privileged {
+				t.Errorf("whose word the bounds of the project are: %q", notes)
+			}
 			if names := plan.Applications[0].Object.Spec.Placement.Names; !slices.Equal(names, []string{"a", "b"}) {
 				t.Errorf("it is for %v", names)
 			}
