@@ -35,17 +35,18 @@ type entry struct {
 	left [2]int
 
 	// The order of the delivery: stage.go and hook.go.
-	steps         []phase.Step
-	stage         int            // the step that is under way, or barred
-	laid          desired.Digest // what steps are of
-	unmappedStage map[ID]int
-	hooks         []*object
-	runs          map[ID]*run
-	stopped       bool   // a hook has failed
-	finished      bool   // all of the last step is applied
-	installing    bool   // nothing was ever finished here
-	noDeletions   bool   // the member forbids them
-	holder        string // the application that a barred entry waits for
+	steps       []phase.Step
+	stage       int            // the step that is under way, or barred
+	laid        desired.Digest // what steps are of
+	absent      map[ID]int     // the stages of what is unmapped or waiting
+	hooks       []*object
+	runs        map[ID]*run
+	stopped     bool           // a hook has failed
+	finished    bool           // all of the last step is applied
+	installing  bool           // nothing was ever finished here
+	installed   desired.Digest // the content that was finished first, until another comes
+	noDeletions bool           // the member forbids them
+	holder      string         // the application that a barred entry waits for
 
 	rules       entryRules
 	pruning     pruning
@@ -88,7 +89,7 @@ func (e *Engine) enter(want desired.Entry) *entry {
 		return en
 	}
 	en.pruning, en.corrections, en.changes = inv.Pruning, inv.Corrections, inv.Changes
-	en.generation, en.installing = inv.Generation, inv.Installing
+	en.generation, en.installing, en.installed = inv.Generation, inv.Installing, inv.Installed
 	for _, r := range inv.Runs {
 		en.runs[r.ID] = &r
 	}
@@ -109,6 +110,10 @@ func continues(want desired.Entry, uid string) bool {
 
 // renew takes over a changed intent; the objects follow when it is prepared.
 func (en *entry) renew(want desired.Entry, digest desired.Digest) {
+	if en.gone && !want.Withdrawn {
+		// It comes back before the hub had forgotten it: nothing of it was left.
+		en.gone, en.laid, en.installing, en.installed, en.runs = false, "", false, "", map[ID]*run{}
+	}
 	en.want, en.digest = want, digest
 	en.prepared, en.attempts = false, 0
 	en.unmappedSince = time.Time{}

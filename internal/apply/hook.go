@@ -90,7 +90,7 @@ func (o *object) silent() bool {
 // dormant tells a hook that does nothing in this delivery, as it goes now.
 func (o *object) dormant() bool {
 	switch {
-	case o.hook.Dormant(o.entry.installing):
+	case o.hook.Dormant(o.entry.first()):
 		return true
 	case o.hook.Phase == phase.SyncFail:
 		return !o.entry.stopped
@@ -119,7 +119,7 @@ func (o *object) hookStep(due bool) step {
 // has it deleted then.
 func (o *object) discardable() bool {
 	r, en := o.entry.runs[o.id], o.entry
-	if r.Content != en.named || r.Gone || r.UID == "" || en.noDeletions {
+	if r.Content != en.named || r.Gone || r.UID == "" || en.noDeletions || needsConfirmation(o.id) {
 		return false
 	}
 	if r.Stage == runSucceeded && !o.hook.Deletion.Succeeded || r.Stage == runFailed && !o.hook.Deletion.Failed {

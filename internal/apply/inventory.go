@@ -39,6 +39,8 @@ type inventory struct {
 	Runs []run `cbor:"7,keyasint,omitempty"`
 	// Installing tells that no delivery was ever finished.
 	Installing bool `cbor:"8,keyasint,omitempty"`
+	// Installed is the content of the first that was, while it is what is delivered.
+	Installed desired.Digest `cbor:"9,keyasint,omitempty"`
 }
 
 // record is one object we applied.

@@ -29,12 +29,18 @@ func (e *Engine) launch(ctx context.Context, j job) outcome {
 		return e.failed(ctx, j, err)
 	case madeFor(live, j):
 		return e.settled(ctx, j, live, 0)
-	case j.object.rec == nil || j.object.rec.UID != string(live.GetUID()):
-		return outcome{problem: hookProblem(j, "Conflict", "it exists already and was not made for an earlier content; delete it, or give the hook another name")}
 	case live.GetDeletionTimestamp() != nil:
 		return outcome{goes: true}
+	case needsConfirmation(j.target.id):
+		// A run is no person who names it: it is applied again as it stands.
+		return e.make(ctx, j)
+	case !j.made(live):
+		return outcome{problem: hookProblem(j, "Conflict", "it exists already and was not made for an earlier content; delete it, or give the hook another name")}
 	}
-	if why := j.keeps(); why != "" {
+	switch why, later := j.keeps(live); {
+	case later:
+		return outcome{goes: true}
+	case why != "":
 		return outcome{problem: hookProblem(j, "Conflict", "what was made for an earlier content is still there: "+why)}
 	}
 	if err := e.clients.delete(ctx, j.target, live.GetUID()); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
@@ -47,15 +53,29 @@ func madeFor(live *unstructured.Unstructured, j job) bool {
 	return live.GetAnnotations()[v1alpha1.AnnotationRunFor] == string(j.want.Content) && drift.EntryHashOf(live.Object, j.manager) != 0
 }
 
-// keeps says why what an earlier content made may not be deleted.
-func (j job) keeps() string {
+// made tells that a former content made the object: it is as recorded, or says so
+// itself where an agent died before it recorded that.
+func (j job) made(live *unstructured.Unstructured) bool {
+	if rec := j.object.rec; rec != nil {
+		return rec.UID == string(live.GetUID())
+	}
+	return live.GetAnnotations()[v1alpha1.AnnotationRunFor] != "" && drift.EntryHashOf(live.Object, j.manager) != 0 && !controlled(live)
+}
+
+// keeps says why what an earlier content made may not be deleted, or that it may
+// be later: when it has ended as its policy asks.
+func (j job) keeps(live *unstructured.Unstructured) (why string, later bool) {
+	policy := j.object.hook.Deletion
+	end, _ := phase.EndOf(live.Object, true)
 	switch {
 	case j.mayNotDelete:
-		return fmt.Sprintf("the member forbids deletions (ConfigMap %s in %s); delete it there", limitsName, systemNamespace)
-	case !j.object.hook.Deletion.BeforeCreation:
-		return "its delete policy keeps it; delete it, or add BeforeHookCreation to the policy"
+		return fmt.Sprintf("the member forbids deletions (ConfigMap %s in %s); delete it there", limitsName, systemNamespace), false
+	case policy.BeforeCreation, policy.Succeeded && end == phase.Succeeded, policy.Failed && end == phase.Failed:
+		return "", false
+	case end == phase.Running:
+		return "", true
 	}
-	return ""
+	return "its delete policy keeps it; delete it, or add BeforeHookCreation to the policy", false
 }
 
 func hookProblem(j job, reason, message string) *report.Problem {

@@ -110,8 +110,8 @@ func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	en.named, en.recalled = en.want.Content, e.recalled[en.want.Key]
 	en.hold()
 	en.waiting, en.left = map[ID]report.ObjectRef{}, [2]int{}
-	e.unmap(en, r.unmapped)
 	e.lay(en, r)
+	e.unmap(en, r.unmapped)
 	wanted := map[ID]bool{}
 	for i := range r.objects {
 		item := &r.objects[i]
@@ -140,7 +140,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	o, ok := e.objects[item.id]
 	if ok && o.entry != en {
 		if o.wanted() || !o.entry.prepared || o.remove {
-			en.waiting[item.id] = item.ref
+			en.waiting[item.id], en.absent[item.id] = item.ref, item.stage
 			return false
 		}
 		former := o.entry

@@ -15,7 +15,7 @@ func (e *Engine) withdraw(en *entry) {
 
 // prune decides on what is owned and not wanted, and starts it; e.mu is held.
 func (e *Engine) prune(en *entry) {
-	if !en.prepared || en.recalled || en.left != [2]int{} || !en.want.Withdrawn && !en.applied() {
+	if !en.prepared || en.recalled || en.stage == barred || en.left != [2]int{} || !en.want.Withdrawn && !en.applied() {
 		return
 	}
 	if e.startTraces(en) {

@@ -147,7 +147,7 @@ func ctxOrOutage(ctx context.Context, r *reach) bool {
 }
 
 func (en *entry) inventory() inventory {
-	inv := inventory{UID: en.want.UID, Pruning: en.pruning, Corrections: en.corrections, Changes: en.changes, Generation: en.generation, Installing: en.installing}
+	inv := inventory{UID: en.want.UID, Pruning: en.pruning, Corrections: en.corrections, Changes: en.changes, Generation: en.generation, Installing: en.installing, Installed: en.installed}
 	for _, o := range en.objects {
 		if o.rec != nil {
 			inv.Records = append(inv.Records, *o.rec)

@@ -27,22 +27,51 @@ func (e *Engine) lay(en *entry, r rendering) {
 	missing := sortedRefs(r.unmapped)
 	marks := r.marks(missing)
 	if !again {
+		if en.installed != en.named {
+			en.installed = ""
+		}
 		en.installing = slices.ContainsFunc(marks, isHook) && (en.installing || len(en.runs) == 0 && !en.recorded())
 		if reached = 0; !e.free(en) {
 			reached = barred
 		}
 	}
-	layout := phase.Plan(marks, en.installing)
+	layout := phase.Plan(marks, en.first())
 	en.steps = layout.Steps
 	en.stage = min(reached, len(en.steps)-1)
 	for i := range r.objects {
 		r.objects[i].stage = layout.At[i]
 	}
-	en.unmappedStage = map[ID]int{}
+	en.absent = map[ID]int{}
 	for i, id := range missing {
-		en.unmappedStage[id] = layout.At[len(r.objects)+i]
+		if marks[len(r.objects)+i].Dormant(en.first()) {
+			delete(r.unmapped, id) // nothing needs its kind
+			continue
+		}
+		en.absent[id] = layout.At[len(r.objects)+i]
 	}
+	r.defineFirst(en.absent)
 	e.bar(en)
+}
+
+// first tells that this content is, or was, the first to be delivered in full:
+// what is for an upgrade is not for it, however often it is laid out.
+func (en *entry) first() bool {
+	return en.installing || en.installed != "" && en.installed == en.named
+}
+
+// defineFirst has no object wait for a definition that would come after it.
+func (r rendering) defineFirst(absent map[ID]int) {
+	for i := range r.objects {
+		o := &r.objects[i]
+		if o.id.GroupKind() != crdKind {
+			continue
+		}
+		for id, stage := range absent {
+			if stage != phase.Aside && id.Group == groupOfDefinition(o.id.Name) {
+				o.stage = min(o.stage, stage)
+			}
+		}
+	}
 }
 
 func isHook(m phase.Mark) bool { return m.Hook }
@@ -129,13 +158,14 @@ func (e *Engine) done(en *entry) bool {
 	if en.stage == barred {
 		return e.free(en)
 	}
-	return e.undone(en) == nil && !en.unserved()
+	return e.undone(en) == nil && !en.lacking()
 }
 
-// unserved tells that a kind is missing for what the stage delivers.
-func (en *entry) unserved() bool {
-	for _, stage := range en.unmappedStage {
-		if stage <= en.stage {
+// lacking tells that something up to the stage cannot be delivered: no kind is
+// served for it, or another application owns it.
+func (en *entry) lacking() bool {
+	for _, stage := range en.absent {
+		if stage != phase.Aside && stage <= en.stage {
 			return true
 		}
 	}
@@ -171,7 +201,7 @@ func (o *object) ready() bool {
 func (e *Engine) finish(en *entry) {
 	en.finished = true
 	if en.installing {
-		en.installing = false
+		en.installing, en.installed = false, en.named
 		e.unsaved[en.want.Key] = true
 		e.wakeSave()
 	}

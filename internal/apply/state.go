@@ -115,7 +115,7 @@ func (e *Engine) countRest(en *entry, s *report.State, t *tally, now time.Time) 
 		t.pending = true
 		p := report.Problem{Object: ref, Reason: "NoKind", Message: "the member does not serve this kind; it is applied as soon as its definition arrives"}
 		switch {
-		case !en.prepared || en.left[0] > 0 || en.unmappedStage[id] > en.stage:
+		case !en.prepared || en.left[0] > 0 || en.absent[id] > en.stage:
 		case settling(en.unmappedSince, now):
 			t.await(&p)
 		default:
@@ -136,6 +136,7 @@ func (e *Engine) countRest(en *entry, s *report.State, t *tally, now time.Time) 
 // count adds one object.
 func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 	if !o.wanted() {
+		t.pending = t.pending || o.rec != nil && o.entry.stage == barred // its deletion waits too
 		if o.remove {
 			t.removing++
 		}
