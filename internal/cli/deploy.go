@@ -82,7 +82,7 @@ func (o *deployOptions) addFlags(c *console, cmd *cobra.Command) {
 	o.image.addFlags(f)
 	f.StringVar(&o.to, "to", "", "label selector of clusters, such as 'stage=production,region!=eu-1'")
 	f.StringSliceVar(&o.clusters, "cluster", nil, "name of a cluster; repeatable")
-	f.StringVar(&o.where, "where", "", "CEL expression over `cluster` that must hold")
+	f.StringVar(&o.where, "where", "", "CEL `EXPRESSION` over cluster that must hold")
 	f.Int32Var(&o.count, "count", 0, "take only so many of the clusters that match")
 	f.StringVar(&o.placement, "placement", "", "use this Placement instead of a rule")
 	f.StringVar(&o.namespace, "member-namespace", "", "namespace in the clusters for objects that name none")
@@ -186,7 +186,7 @@ func (c *console) sourceOf(o deployOptions, name string) (sourcing, error) {
 	if o.image.ref != "" {
 		return o.imageSource(name)
 	}
-	files, err := readFiles(c.In, o.files)
+	files, err := readContent(c.In, o.files, name)
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +319,7 @@ func (h *hub) release(ctx context.Context, name string, o deployOptions, source 
 	before, err := h.of(applicationKind, h.project).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case err == nil && !o.force && follows(before) != "":
-		return nil, wrong("app/%s follows %s: commit there, or take it from there with --force-conflicts", name, follows(before))
+		return nil, wrong("app/%s follows %s: make the change there, or take it from there with --force-conflicts", name, follows(before))
 	case err == nil:
 		if object, err = owned(before, fieldManager); err != nil {
 			return nil, err
@@ -342,10 +342,14 @@ func (h *hub) release(ctx context.Context, name string, o deployOptions, source 
 	return as[v1alpha1.Application](after)
 }
 
-// follows is the repository that an application follows, or "".
+// follows is the repository or registry that an application follows, or "".
 func follows(app *unstructured.Unstructured) string {
-	url, _, _ := unstructured.NestedString(app.Object, "spec", "source", "git", "url")
-	return url
+	for _, at := range [][2]string{{"git", "url"}, {"chart", "repository"}, {"oci", "url"}} {
+		if url, _, _ := unstructured.NestedString(app.Object, "spec", "source", at[0], at[1]); url != "" {
+			return url
+		}
+	}
+	return ""
 }
 
 // overlay writes what the flags say over what the application had.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // TestEveryVerbExplainsItself keeps help at the quality of a manual page.
@@ -31,6 +32,12 @@ func TestEveryVerbExplainsItself(t *testing.T) {
 				}
 			}
 		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			// Backquotes in a usage name what the flag takes.
+			if takes, _ := pflag.UnquoteUsage(f); strings.Contains(takes, " ") {
+				t.Errorf("%s: --%s takes %q, which is no placeholder", cmd.CommandPath(), f.Name, takes)
+			}
+		})
 		for _, sub := range cmd.Commands() {
 			walk(sub)
 		}

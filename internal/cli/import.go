@@ -28,7 +28,7 @@ runs, or when; 2 a failure.`,
   atoll import namespace -C eu-1 --member-namespace legacy -p shop > legacy.yaml`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return wrong("there is no import of %q%s", args[0], didYouMean(args[0], []string{"argocd", "flux", "namespace"}))
+				return wrong("there is no import of %q: argocd, flux or namespace", args[0])
 			}
 			return wrong("say what to import: argocd, flux or namespace")
 		},
@@ -104,7 +104,7 @@ first, or read them from the cluster.`,
 	f.StringSliceVarP(&files, "filename", "f", nil, "objects of Flux: file, folder or - for standard input; repeatable")
 	f.StringVar(&where.to, "to", "", "label selector of the clusters")
 	f.StringSliceVar(&where.clusters, "cluster", nil, "name of a cluster; repeatable")
-	f.StringVar(&where.where, "where", "", "CEL expression over `cluster` that must hold")
+	f.StringVar(&where.where, "where", "", "CEL `EXPRESSION` over cluster that must hold")
 	return cmd
 }
 

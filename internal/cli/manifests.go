@@ -71,6 +71,40 @@ func readPath(in io.Reader, path string) ([]fleet.File, error) {
 	return files, nil
 }
 
+// readContent reads what is to be delivered as an application. A pipe that broke
+// gives no object, and that never means an application without any.
+func readContent(in io.Reader, paths []string, app string) ([]fleet.File, error) {
+	files, err := readFiles(in, paths)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(files, holdsSomething) {
+		return files, nil
+	}
+	return nil, wrong("-f %s holds no object, so nothing is deployed (atoll delete app/%s takes an application away)", strings.Join(paths, " -f "), app)
+}
+
+// holdsSomething tells that a file has more than comments and empty lists. What
+// cannot be read is something: the hub says what is wrong with it.
+func holdsSomething(f fleet.File) bool {
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(f.Data)))
+	for {
+		data, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return false
+		}
+		var content any
+		if err != nil || yaml.Unmarshal(data, &content) != nil {
+			return true
+		}
+		object, isMap := content.(map[string]any)
+		items, isList := object["items"].([]any)
+		if content != nil && !(isMap && isList && len(items) == 0) {
+			return true
+		}
+	}
+}
+
 var manifestEndings = []string{".yaml", ".yml", ".json"}
 
 // readFolder skips hidden files and folders, which editors and git keep.

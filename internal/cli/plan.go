@@ -26,19 +26,21 @@ type planOptions struct {
 // deployFlags are those of deploy that say what is delivered and where.
 var deployFlags = []string{
 	"filename", "to", "cluster", "where", "count", "placement", "member-namespace", "adopt", "late-binding", "on-delete", "drift", "var", "force-conflicts",
+	"image", "port", "replicas", "host", "gateway", "ingress-class", "probe", "env", "cpu", "memory", "as-root",
 }
 
 func newPlan(c *console) *cobra.Command {
 	o := planOptions{}
 	cmd := &cobra.Command{
-		Use:   "plan -f PATH | app/NAME | NAME -f PATH --to SELECTOR",
+		Use:   "plan -f PATH | app/NAME | NAME -f PATH|--image REF --to SELECTOR",
 		Short: "What a change would do to each cluster, before it is made",
 		Long: `Let the hub work out what it would ask of every cluster, and compare that with what
 it asks now: object by object and field by field, clusters with the same change
 together, deletions first. Nothing is written, neither to the hub nor to a cluster.
 
   atoll plan -f PATH               as "atoll apply -f PATH" would change it
-  atoll plan NAME -f PATH --to …   as "atoll deploy NAME -f PATH --to …" would
+  atoll plan NAME -f PATH --to …   as "atoll deploy NAME -f PATH --to …" would;
+                                   or with --image REF, as that of an image
   atoll plan app/NAME              what is still to come of the application as it is;
                                    with --revision, as "atoll rollback --to" would
 
@@ -49,9 +51,10 @@ Exit codes: 0 nothing would change, 1 changes or refusals, 2 a failure, 3 nothin
 that is known, but a part of the plan is not known.`,
 		Example: `  atoll plan -f fleet/
   atoll plan shop -f deploy/ -p demo --to 'stage=production'
+  atoll plan web --image ghcr.io/team/web:2.2 -p demo
   atoll plan app/shop --revision shop-4be0a7c2d1f3
   atoll plan -f fleet/ -o sarif > plan.sarif`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("application"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.deploy.image.given = cmd.Flags().Changed
 			return c.plan(cmd.Context(), args, o)
@@ -76,14 +79,17 @@ func (c *console) plan(ctx context.Context, args []string, o planOptions) error 
 	}
 	var answer *fleet.PlanAnswer
 	var err error
-	switch files := len(o.deploy.files) > 0; {
-	case len(args) == 0 && !files:
+	content := len(o.deploy.files) > 0 || o.deploy.image.ref != ""
+	switch {
+	case o.misplaced(args) != "":
+		return wrong("--%s is of a deploy that is planned: atoll plan NAME with -f PATH or --image REF", o.misplaced(args))
+	case len(args) == 0 && !content:
 		return wrong("atoll plan needs -f PATH or an application: app/NAME")
-	case o.revision != "" && (files || len(args) == 0):
+	case o.revision != "" && (content || len(args) == 0):
 		return wrong("--revision is of an application as it is: atoll plan app/NAME --revision %s", o.revision)
 	case len(args) == 0:
 		answer, err = c.planObjects(ctx, o)
-	case files:
+	case content:
 		answer, err = c.planDeploy(ctx, args[0], o)
 	default:
 		answer, err = c.planAsIs(ctx, args[0], o)
@@ -95,6 +101,20 @@ func (c *console) plan(ctx context.Context, args []string, o planOptions) error 
 		return err
 	}
 	return verdict(answer)
+}
+
+// misplaced is a flag of deploy where none is planned, or "".
+func (o *planOptions) misplaced(args []string) string {
+	if len(args) > 0 && (len(o.deploy.files) > 0 || o.deploy.image.ref != "") {
+		return ""
+	}
+	for _, flag := range deployFlags {
+		ofApply := len(args) == 0 && (flag == "filename" || flag == "force-conflicts")
+		if !ofApply && o.deploy.image.given(flag) {
+			return flag
+		}
+	}
+	return ""
 }
 
 func (c *console) tellPlan(answer *fleet.PlanAnswer, o planOptions) error {
@@ -154,7 +174,7 @@ func (c *console) planDeploy(ctx context.Context, arg string, o planOptions) (*f
 	if err := o.deploy.check(); err != nil {
 		return nil, err
 	}
-	files, err := readFiles(c.In, o.deploy.files)
+	source, upload, err := c.plannedSource(o.deploy, name)
 	if err != nil {
 		return nil, err
 	}
@@ -171,15 +191,29 @@ func (c *console) planDeploy(ctx context.Context, arg string, o planOptions) (*f
 	if err := h.checkTargets(ctx, o.deploy); err != nil {
 		return nil, err
 	}
-	upload := &fleet.Upload{Files: files, Origin: origin(o.deploy.files)}
 	o.deploy.dryRun = true
-	app, err := h.release(ctx, name, o.deploy, func(context.Context, *hub, *unstructured.Unstructured) (map[string]any, error) {
-		return map[string]any{"content": map[string]any{"digest": standIn(files), "origin": upload.Origin}}, nil
-	})
+	app, err := h.release(ctx, name, o.deploy, source)
 	if err != nil {
 		return nil, err
 	}
 	return h.fleet.Plan(ctx, h.project, fleet.PlanRequest{Applications: []v1alpha1.Application{*app}, Upload: upload})
+}
+
+// plannedSource is what deploy would make the source, without storing anything:
+// manifests go to the hub beside the plan's question.
+func (c *console) plannedSource(o deployOptions, name string) (sourcing, *fleet.Upload, error) {
+	if o.image.ref != "" {
+		source, err := o.imageSource(name)
+		return source, nil, err
+	}
+	files, err := readContent(c.In, o.files, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	upload := &fleet.Upload{Files: files, Origin: origin(o.files)}
+	return func(context.Context, *hub, *unstructured.Unstructured) (map[string]any, error) {
+		return map[string]any{"content": map[string]any{"digest": standIn(files), "origin": upload.Origin}}, nil
+	}, upload, nil
 }
 
 // standIn names content that is not stored: the hub puts the true digest there

@@ -72,7 +72,11 @@ func planned(p *plan.Plan) string {
 		return "would not be delivered"
 	}
 	text := count(changing, "cluster") + " would change"
-	if p.Unchanged > 0 {
+	switch p.Unchanged {
+	case 0:
+	case 1:
+		text += ", 1 would stay as it is"
+	default:
 		text += fmt.Sprintf(", %d would stay as they are", p.Unchanged)
 	}
 	return text

@@ -43,7 +43,7 @@ newest revision be delivered again.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.to, "to", "", "a revision (default: the one before; `atoll history` lists them)")
+	f.StringVar(&o.to, "to", "", "a `REVISION` of those that atoll history lists (default: the one before)")
 	f.StringVar(&o.reason, "reason", "rolled back by hand", "why, for those who find the pin later")
 	f.StringSliceVarP(&o.clusters, "cluster", "C", nil, "only these clusters")
 	f.DurationVar(&o.expires, "expires", 0, "take the pin out by itself after this time")

@@ -195,6 +195,15 @@ func takes(n int, what string) cobra.PositionalArgs {
 	}
 }
 
+func atMostOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return wrong("%s takes one %s; %q is too many", cmd.CommandPath(), what, strings.Join(args[1:], " "))
+		}
+		return nil
+	}
+}
+
 func takesNothing(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return wrong("%s takes no arguments; %q is too many", cmd.CommandPath(), strings.Join(args, " "))

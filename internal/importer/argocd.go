@@ -34,7 +34,9 @@ type argo struct {
 // ArgoCD makes Projects, Clusters and Applications of Argo CD's objects.
 func ArgoCD(objects []*unstructured.Unstructured, o Options) *Result {
 	a := &argo{Options: o, Result: &Result{}, namespaces: map[string]map[string]bool{}}
-	objects = a.once(objects)
+	objects = a.once(objects, func(u *unstructured.Unstructured) bool {
+		return u.GroupVersionKind().Group == "argoproj.io" || u.GetLabels()[labelSecretType] != ""
+	})
 	var projects []*unstructured.Unstructured
 	for _, u := range objects {
 		switch kind := u.GetLabels()[labelSecretType]; {
@@ -71,13 +73,14 @@ func ArgoCD(objects []*unstructured.Unstructured, o Options) *Result {
 }
 
 // once keeps the first of objects that are given twice: unbuilt patches of a
-// kustomization look like the objects that they change.
-func (r *Result) once(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
+// kustomization look like the objects that they change. Of those that do not
+// concern the import nothing is said.
+func (r *Result) once(objects []*unstructured.Unstructured, concerns func(*unstructured.Unstructured) bool) []*unstructured.Unstructured {
 	seen := map[string]bool{}
 	return slices.DeleteFunc(slices.Clone(objects), func(u *unstructured.Unstructured) bool {
 		key := u.GroupVersionKind().Group + "/" + title(u)
 		again := seen[key]
-		if seen[key] = true; again {
+		if seen[key] = true; again && concerns(u) {
 			r.lose(title(u), "", "is given twice and the first counts; if one is a patch, build the kustomization first")
 		}
 		return again

@@ -29,7 +29,10 @@ type flux struct {
 // Flux makes a Project and Applications of Flux's objects.
 func Flux(objects []*unstructured.Unstructured, o Options) *Result {
 	x := &flux{Options: o, Result: &Result{}, byKey: map[string]*unstructured.Unstructured{}, namespaces: map[string]bool{}, names: map[string]string{}, needs: map[string][]string{}}
-	objects = x.once(objects)
+	objects = x.once(objects, func(u *unstructured.Unstructured) bool {
+		group := u.GroupVersionKind().Group
+		return strings.HasSuffix(group, ".fluxcd.io") || group == "" && u.GetKind() == "ConfigMap"
+	})
 	for _, u := range objects {
 		x.byKey[title(u)] = u
 	}
@@ -49,6 +52,9 @@ func Flux(objects []*unstructured.Unstructured, o Options) *Result {
 	x.order()
 	delete(x.namespaces, "")
 	if len(x.Objects) > 0 {
+		if x.Placement == nil {
+			x.lose("Project "+x.Project, "placement", "no cluster was named, so the applications are delivered to none: give --cluster, --to or --where")
+		}
 		a := &argo{Result: x.Result}
 		x.add("Project", "", x.Project, "Flux", nil, v1alpha1.ProjectSpec{Namespaces: a.ownable("Project "+x.Project, x.Project, x.namespaces)})
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func realNodesFlag(cmd *cobra.Command, real *bool) {
-	cmd.Flags().BoolVar(real, "real-nodes", false, "one node that runs containers, of images that `load` gave it, in place of simulated ones; needs root and `make node`")
+	cmd.Flags().BoolVar(real, "real-nodes", false, "one node that runs containers, of images that load gave it, in place of simulated ones; needs root and what make node builds")
 }
 
 // checkRealNodes finds out before anything starts.
