@@ -57,15 +57,15 @@ func compileWindow(w v1alpha1.Window) (window, error) {
 
 // closes is when the window that is open at t closes; zero when none is.
 func (w window) closes(t time.Time) time.Time {
-	var latest time.Time
-	for day := w.midday(t.Add(-w.length)); !day.After(w.midday(t)); day = day.AddDate(0, 0, 1) {
-		for start := range w.openings(day) {
-			if end := start.Add(w.length); !start.After(t) && end.After(t) && end.After(latest) {
-				latest = end
+	for day, first := w.midday(t), w.midday(t.Add(-w.length)); !day.Before(first); day = day.AddDate(0, 0, -1) {
+		if start := w.last(day, t); !start.IsZero() {
+			if end := start.Add(w.length); end.After(t) {
+				return end
 			}
+			return time.Time{} // those before it closed earlier still
 		}
 	}
-	return latest
+	return time.Time{}
 }
 
 // midday is on the day of t in the window's place, at an hour at which no clock is
@@ -83,13 +83,7 @@ const horizon = 8*366 + 1
 func (w window) opens(t time.Time) time.Time {
 	day := w.midday(t)
 	for range horizon {
-		var first time.Time
-		for start := range w.openings(day) {
-			if start.After(t) && (first.IsZero() || start.Before(first)) {
-				first = start
-			}
-		}
-		if !first.IsZero() {
+		if first := w.first(day, t); !first.IsZero() {
 			return first
 		}
 		day = day.AddDate(0, 0, 1)
@@ -97,27 +91,62 @@ func (w window) opens(t time.Time) time.Time {
 	return time.Time{}
 }
 
-// openings are those on the day of t.
-func (w window) openings(t time.Time) iter.Seq[time.Time] {
-	return func(yield func(time.Time) bool) {
-		if !w.on(t) {
-			return
+// first is the first opening on a day that is after t; zero when there is none.
+// Openings come in the order of the clock, so that hours are passed over as a whole:
+// a schedule may name each minute.
+func (w window) first(day, t time.Time) time.Time {
+	for hour := range w.hours(day) {
+		if !w.at(day, hour, 59).After(t) {
+			continue
 		}
-		year, month, day := t.Date()
-		for hour := range 24 {
-			if w.schedule.Hour&(1<<hour) == 0 {
+		for minute := range 60 {
+			if w.schedule.Minute&(1<<minute) == 0 {
 				continue
 			}
-			for minute := range 60 {
-				if w.schedule.Minute&(1<<minute) == 0 {
-					continue
-				}
-				if !yield(instant(time.Date(year, month, day, hour, minute, 0, 0, w.zone), hour, minute)) {
-					return
-				}
+			if at := w.at(day, hour, minute); at.After(t) {
+				return at
 			}
 		}
 	}
+	return time.Time{}
+}
+
+// last is the last opening on a day that is not after t; zero when there is none.
+func (w window) last(day, t time.Time) (last time.Time) {
+	for hour := range w.hours(day) {
+		if w.at(day, hour, 0).After(t) {
+			break
+		}
+		for minute := 59; minute >= 0; minute-- {
+			if w.schedule.Minute&(1<<minute) == 0 {
+				continue
+			}
+			if at := w.at(day, hour, minute); !at.After(t) {
+				last = at
+				break
+			}
+		}
+	}
+	return last
+}
+
+// hours are those of the openings on a day.
+func (w window) hours(day time.Time) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if !w.on(day) {
+			return
+		}
+		for hour := range 24 {
+			if w.schedule.Hour&(1<<hour) != 0 && !yield(hour) {
+				return
+			}
+		}
+	}
+}
+
+// at is when the clocks of the place first show a time of a day.
+func (w window) at(day time.Time, hour, minute int) time.Time {
+	return instant(time.Date(day.Year(), day.Month(), day.Day(), hour, minute, 0, 0, w.zone), hour, minute)
 }
 
 // on tells that the schedule names the day: cron takes either of the day of the

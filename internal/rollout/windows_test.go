@@ -55,6 +55,7 @@ func TestWindowsOpenByTheClocksOfTheirPlace(t *testing.T) {
 		{"and open else", []v1alpha1.Window{deny("0 0 * * 6,0", 24*hour, "")}, "2026-01-02T12:00:00Z", "2026-01-02T12:00:00Z"},
 		{"nights but not at the end of the year", []v1alpha1.Window{allow("0 2 * * *", hour, ""), deny("0 0 20-31 12 *", 24*hour, "")}, "2026-12-19T12:00:00Z", "2027-01-01T02:00:00Z"},
 		{"a deny that covers what allows", []v1alpha1.Window{allow("0 2 * * *", hour, ""), deny("0 0 * * *", 24*hour, "")}, "2026-01-02T12:00:00Z", ""},
+		{"one that never ends, which a hub must not ponder", []v1alpha1.Window{allow("* * * * *", time.Minute, berlin), deny("* * * * *", 168*hour, berlin)}, "2026-01-02T12:00:00Z", ""},
 		{"on a day that does not exist", []v1alpha1.Window{allow("0 0 30 2 *", hour, "")}, "2026-01-02T12:00:00Z", ""},
 		{"on a leap day", []v1alpha1.Window{allow("0 0 29 2 *", hour, "")}, "2026-01-02T12:00:00Z", "2028-02-29T00:00:00Z"},
 	} {
