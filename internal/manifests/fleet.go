@@ -11,7 +11,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/override"
@@ -106,18 +105,26 @@ func (r *Renderer) clusters(ctx context.Context, app *v1alpha1.Application) (nam
 	return namespace, on, nil
 }
 
+// rule is the effective placement, by which nothing is chosen where there is
+// none; what is wrong with one is told where it is placed.
 func (r *Renderer) rule(ctx context.Context, app *v1alpha1.Application) (v1alpha1.PlacementRule, error) {
 	p := app.Spec.Placement
 	if p == nil {
 		return v1alpha1.PlacementRule{}, nil
 	}
-	if p.Ref == "" {
-		return p.PlacementRule, nil
+	var named *v1alpha1.PlacementRule
+	if p.Ref != "" {
+		found := &v1alpha1.Placement{}
+		switch err := r.Client.Get(ctx, types.NamespacedName{Name: p.Ref}, found); {
+		case err == nil:
+			named = &found.Spec
+		case !apierrors.IsNotFound(err):
+			return v1alpha1.PlacementRule{}, fmt.Errorf("read placement %s: %w", p.Ref, err)
+		}
 	}
-	named := &v1alpha1.Placement{}
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: app.Namespace, Name: p.Ref}, named)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return v1alpha1.PlacementRule{}, fmt.Errorf("read placement %s/%s: %w", app.Namespace, p.Ref, err)
+	rule, invalid := placement.Effective(*p, named)
+	if invalid != nil {
+		return v1alpha1.PlacementRule{}, nil
 	}
-	return named.Spec, client.IgnoreNotFound(err)
+	return rule, nil
 }

@@ -25,12 +25,16 @@ import (
 	"atoll.dev/atoll/internal/source"
 )
 
-// hub is what a hub knows: one project, and its clusters.
+// hub is what a hub knows: one project, its clusters, and a Placement for all of them.
 type hub struct{ clusters []v1alpha1.Cluster }
 
 func (h *hub) Get(_ context.Context, key client.ObjectKey, o client.Object, _ ...client.GetOption) error {
 	if p, ok := o.(*v1alpha1.Project); ok {
 		p.Name = key.Name
+		return nil
+	}
+	if p, ok := o.(*v1alpha1.Placement); ok && key == (client.ObjectKey{Name: "everywhere"}) {
+		p.Spec.Clusters = "stage"
 		return nil
 	}
 	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
@@ -250,6 +254,25 @@ func TestValuesOfOverridesTellClustersApartThatAreYetToCome(t *testing.T) {
 	}
 	if len(m.Variants) != 1 || len(m.Variants[0].Overrides)+len(m.Variants[0].Asked) > 0 || m.Renders != 2 {
 		t.Errorf("%d renders, for clusters that match: %+v", m.Renders, m.Variants)
+	}
+}
+
+// What an application adds to a named placement decides with it for whom it is rendered.
+func TestItIsRenderedForWhomItsPlacementChooses(t *testing.T) {
+	known := &hub{}
+	known.cluster("tainted", "v1.29.4")
+	known.clusters[0].Labels = map[string]string{"stage": "staging"}
+	known.clusters[0].Spec.Accepted, known.clusters[0].Status.Identity = true, &v1alpha1.AgentIdentity{}
+	known.clusters[0].Spec.Taints = []v1alpha1.Taint{{Key: "edge", Effect: v1alpha1.TaintNoSelect}}
+	r := &manifests.Renderer{Client: known, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
+	app := placed()
+	app.Spec.Placement = &v1alpha1.ApplicationPlacement{Ref: "everywhere"}
+	for minor, tolerations := range map[string][]v1alpha1.Toleration{"36": nil, "29": {{Key: "edge"}}} {
+		app.Spec.Placement.Tolerations = tolerations
+		m, err := r.Render(t.Context(), app, chart(t, "a: {{ .Capabilities.KubeVersion.Minor }}\n"))
+		if err != nil || strings.TrimSpace(string(m.Files[0].Data)) != "a: "+minor {
+			t.Errorf("with %v: %s, %v", tolerations, m.Files, err)
+		}
 	}
 }
 
