@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +20,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apiserver"
 	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/validate"
 )
 
@@ -32,6 +32,7 @@ type admit struct {
 	client func() (kubernetes.Interface, error)
 	// namespace is the hub's own.
 	namespace string
+	unguarded unguarded
 }
 
 // Judges wants every resource of atoll.dev.
@@ -45,7 +46,7 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	case w.Subresource != "":
 		return nil
 	case w.Operation == admission.Delete:
-		return errors.Join(a.thawed(ctx, w), unguarded(w), a.steers(ctx, w))
+		return errors.Join(a.thawed(ctx, w), a.unguarded.judge(w, clock.Now()), a.steers(ctx, w))
 	}
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err
@@ -70,22 +71,6 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 		}
 	}
 	return nil
-}
-
-// unguarded has the deletion of an application wait that shall take its objects
-// with it and has only just been told so: without the finalizer, which the
-// intent loop is about to set, it would be gone, and its objects would stay.
-// Clients repeat what is answered so by themselves.
-func unguarded(w apiserver.Write) error {
-	app := &v1alpha1.Application{}
-	if w.Kind.Kind != "Application" || w.Old == nil || runtime.DefaultUnstructuredConverter.FromUnstructured(w.Old.Object, app) != nil {
-		return nil
-	}
-	placed := len(app.Status.Clusters)+len(app.Status.Withdrawing) > 0
-	if !placed || app.Spec.OnDelete != v1alpha1.Delete || app.DeletionTimestamp != nil || slices.Contains(app.Finalizers, v1alpha1.FinalizerWithdraw) {
-		return nil
-	}
-	return apierrors.NewTooManyRequests("the hub is about to take note of onDelete: Delete; delete it again in a second", 1)
 }
 
 // steers refuses the deletion of the rollout that its application travels by:
