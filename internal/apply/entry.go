@@ -138,6 +138,9 @@ func (e *Engine) forget(en *entry) {
 // for it may take over what was ours.
 func (e *Engine) drop(en *entry, id ID) {
 	o := en.objects[id]
+	if r := en.runs[id]; r != nil && !r.Stage.ended() {
+		r.Content = "" // cut short: with its content it begins again
+	}
 	delete(en.objects, id)
 	delete(e.objects, id)
 	for _, other := range e.entries {

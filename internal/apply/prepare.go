@@ -169,6 +169,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 		o.hook, o.body = &mark, nil
 		en.hooks = append(en.hooks, o)
 		en.inherit(o)
+		o.recheck = o.recheck || o.ran() == runMade // it may have ended while another content counted
 	}
 	o.tryAnew()
 	e.repause(o)

@@ -277,3 +277,35 @@ func TestNoHookTakesAVolumeAway(t *testing.T) {
 		t.Errorf("finished %v, the job %v, the volume %v", en.finished, en.stepOf("once"), en.stepOf("data"))
 	}
 }
+
+// TestARunIsTakenUpWhenItsContentComesBack has a rollback come while a hook runs,
+// and then the same content again: nobody looked meanwhile how it ended.
+func TestARunIsTakenUpWhenItsContentComesBack(t *testing.T) {
+	mark := hookMark(phase.PreSync, phase.Always)
+	with := func() rendering { return rendering{objects: []rendered{thing(jobID, "migrate", mark)}} }
+	for name, c := range map[string]struct {
+		before rendering
+		want   step
+	}{
+		"the hook is of both contents":                      {with(), check},
+		"it is of one alone, and was deleted with the rest": {rendering{}, launch},
+	} {
+		w := newOrder(t)
+		en := w.deliver("web", "one", 1, c.before)
+		if len(c.before.objects) > 0 {
+			w.succeedWith(en, "migrate")
+		}
+		en = w.deliver("web", "two", 2, with())
+		id := with().objects[0].id
+		en.runs[id] = en.runs[id].begin(id, en.named)
+		en.runs[id].Stage, en.runs[id].UID = runMade, "u"
+		en = w.deliver("web", "one", 3, c.before)
+		if o := en.objects[id]; !o.wanted() {
+			w.drop(en, id) // as when it is deleted
+		}
+		en = w.deliver("web", "two", 4, with())
+		if s := en.stepOf("migrate"); s != c.want {
+			t.Errorf("%s: it is due for %v, want %v", name, s, c.want)
+		}
+	}
+}
