@@ -162,7 +162,8 @@ func (s *server) applicationPart(o *fleet.Overview, apps []v1alpha1.Application)
 // changePart tells of what is newer than what runs: clusters that run well what
 // they ran before hide that a change does not come through.
 func (s *server) changePart(o *fleet.Overview, app *v1alpha1.Application) {
-	if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionFetched); c != nil && c.Status == metav1.ConditionFalse {
+	accepted := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
+	if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionFetched); c != nil && c.Status == metav1.ConditionFalse && !sameRow(accepted, c) {
 		o.Failing = append(o.Failing, s.attention(app, "", c.Reason, c.Message, c.LastTransitionTime.Time))
 	}
 	c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionRolledOut)
@@ -182,6 +183,12 @@ func (s *server) changePart(o *fleet.Overview, app *v1alpha1.Application) {
 	case v1alpha1.RolloutPaused:
 		o.Decisions = append(o.Decisions, a)
 	}
+}
+
+// sameRow tells that what was never fetched is in the overview already, as what
+// was never accepted.
+func sameRow(accepted, fetched *metav1.Condition) bool {
+	return accepted != nil && accepted.Status == metav1.ConditionFalse && accepted.Reason == fetched.Reason && accepted.Message == fetched.Message
 }
 
 func count(c *v1alpha1.Counts, st fleet.ClusterState) {
