@@ -6,7 +6,6 @@ import (
 
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/phase"
-	"atoll.dev/atoll/internal/report"
 )
 
 // A hook is an object that runs once for each content: it is made, watched until
@@ -150,7 +149,7 @@ func (e *Engine) observeHook(o *object, s sighting) {
 		e.judge(o, s)
 		end, why := phase.Succeeded, ""
 		if s.full != nil {
-			end, why = phase.EndOf(s.full, o.condition().health == report.HealthHealthy)
+			end, why = phase.EndOf(s.full, o.serves())
 		}
 		e.end(o, end, why)
 	}

@@ -50,6 +50,7 @@ var (
 	namespaceKind = schema.GroupKind{Kind: "Namespace"}
 	crdKind       = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
 	secretKind    = schema.GroupKind{Kind: "Secret"}
+	claimKind     = schema.GroupKind{Kind: "PersistentVolumeClaim"}
 )
 
 // FieldManager is the name under which an application's fields are owned. One

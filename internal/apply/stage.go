@@ -194,7 +194,14 @@ func (o *object) ready() bool {
 	case !o.applied():
 		return false
 	}
-	return o.condition().health == report.HealthHealthy
+	return o.serves()
+}
+
+// serves tells that an object is healthy, or a claim that is to be bound by who uses
+// it first: that one comes in a later step and would be waited for in vain.
+func (o *object) serves() bool {
+	h := o.condition().health
+	return h == report.HealthHealthy || h == report.HealthProgressing && o.id.GroupKind() == claimKind && !o.terminating
 }
 
 // finish ends a delivery of which all is applied; e.mu is held.

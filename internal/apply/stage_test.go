@@ -269,7 +269,7 @@ func TestNoHookTakesAVolumeAway(t *testing.T) {
 	w := newOrder(t)
 	mark := hookMark(phase.PreSync, phase.Always)
 	mark.Deletion = phase.Deletion{Succeeded: true}
-	claim := thing(schema.GroupKind{Kind: "PersistentVolumeClaim"}, "data", mark)
+	claim := thing(claimKind, "data", mark)
 	en := w.deliver("web", "one", 1, rendering{objects: []rendered{claim, thing(jobID, "once", mark)}})
 	w.succeedWith(en, "data")
 	w.succeedWith(en, "once")
@@ -307,5 +307,32 @@ func TestARunIsTakenUpWhenItsContentComesBack(t *testing.T) {
 		if s := en.stepOf("migrate"); s != c.want {
 			t.Errorf("%s: it is due for %v, want %v", name, s, c.want)
 		}
+	}
+}
+
+// A claim is often bound by the first pod that uses it, which comes in a later
+// step, be the claim a hook, as in charts, or kept.
+func TestNoStepWaitsForAClaimToBeBound(t *testing.T) {
+	w := newOrder(t)
+	ahead, hook := phase.Mark{Phase: phase.Sync, Wave: -1}, hookMark(phase.PreSync, phase.Always)
+	en := w.deliver("web", "one", 1, rendering{objects: []rendered{
+		thing(claimKind, "data", ahead), thing(claimKind, "scratch", hook), thing(jobID, "web", phase.Mark{Phase: phase.Sync}),
+	}})
+	pending := verdict{health: report.HealthProgressing, message: "not bound"}
+	scratch, data := en.objects[ID{Kind: claimKind.Kind, Namespace: "shop", Name: "scratch"}], en.objects[ID{Kind: claimKind.Kind, Namespace: "shop", Name: "data"}]
+	en.runs[scratch.id] = en.runs[scratch.id].begin(scratch.id, en.named)
+	en.runs[scratch.id].Stage, en.runs[scratch.id].UID = runMade, "u"
+	live := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": claimKind.Kind, "status": map[string]any{"phase": "Pending"}}}
+	live.SetUID("u")
+	w.observe(scratch, sightingOf(live, ""))
+	w.attemptAll(en)
+	data.rec, data.seen, data.health = &record{ID: data.id, UID: "v", Accepted: data.want}, true, pending
+	w.attemptAll(en)
+	if en.stage != 2 {
+		t.Errorf("stage %d waits for %s", en.stage, w.waitsFor(en))
+	}
+	data.health = verdict{health: report.HealthDegraded, message: "lost its volume"}
+	if data.ready() {
+		t.Error("a claim that lost its volume holds nothing back")
 	}
 }
