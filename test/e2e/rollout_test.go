@@ -11,6 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	fleetapi "atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/testfleet"
 )
 
@@ -133,6 +135,11 @@ func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.
 	_, first := web(t, f.Member("a"), "waves")
 	_, second := web(t, f.Member("b"), "waves")
 	f.Hub.Restart()
+	for _, name := range []string{"a", "b"} {
+		app.On(name, "is reported in the new term", func(s fleetapi.ClusterState) bool {
+			return s.Connection == v1alpha1.Connected && s.Current && s.State.Sync == report.InSync
+		})
+	}
 	app.Settles(2)
 	if _, now := web(t, f.Member("a"), "waves"); now != first {
 		t.Errorf("a was told something by the start of a hub")
