@@ -7,18 +7,14 @@ package application
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -260,121 +256,6 @@ func (r *Intent) enterHeld(app *v1alpha1.Application) {
 	}
 }
 
-// gather makes the content durable and reads everything the plan needs, but for
-// the content, which is read while planning: unread is why it could not be.
-func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *error) (assign.State, depot.Content, error) {
-	s := assign.State{App: r.remembered(app)}
-	project := &v1alpha1.Project{}
-	switch err := r.Client.Get(ctx, types.NamespacedName{Name: app.Namespace}, project); {
-	case err == nil:
-		s.Project = project
-	case !apierrors.IsNotFound(err):
-		return s, depot.Content{}, fmt.Errorf("read project %s: %w", app.Namespace, err)
-	default:
-		return s, depot.Content{}, nil
-	}
-	var clusters v1alpha1.ClusterList
-	if err := r.Client.List(ctx, &clusters, client.UnsafeDisableDeepCopy); err != nil {
-		return s, depot.Content{}, fmt.Errorf("list clusters: %w", err)
-	}
-	s.Clusters = clusters.Items
-	var projects v1alpha1.ProjectList
-	if err := r.Client.List(ctx, &projects, client.UnsafeDisableDeepCopy); err != nil {
-		return s, depot.Content{}, fmt.Errorf("list projects: %w", err)
-	}
-	project = assign.Bound(project, projects.Items, clusters.Items)
-	s.Project = project
-	var err error
-	if s.Rule, s.RuleErr, err = r.rule(ctx, app); err != nil {
-		return s, depot.Content{}, err
-	}
-	namespace := desired.MemberNamespace(app, project)
-	content, err := r.content(ctx, app, namespace, &s)
-	if err != nil {
-		return s, content, err
-	}
-	s.Check = func(e desired.Entry) []report.Problem {
-		problems, err := r.Depot.Check(ctx, project, e.Namespace, e.Content, e.Bindings)
-		*unread = cmp.Or(*unread, err)
-		return problems
-	}
-	s.Released = r.released
-	content, err = r.pin(ctx, app, &s, content)
-	return s, content, err
-}
-
-// content admits the present source; when it is refused, the last admitted
-// revision is what may be delivered.
-func (r *Intent) content(ctx context.Context, app *v1alpha1.Application, namespace string, s *assign.State) (depot.Content, error) {
-	content, err := r.Depot.Admit(ctx, app, namespace)
-	if err == nil {
-		content = content.With(app.Spec.Overrides)
-		err = r.deliver(ctx, app, s, content)
-	}
-	var refused *depot.Refused
-	switch {
-	case err == nil:
-		return content, nil
-	case !errors.As(err, &refused):
-		return content, err
-	}
-	s.ContentErr = refused
-	return depot.Content{}, r.last(ctx, app, s)
-}
-
-// last puts the last admitted revision, if there is one, where the present
-// source would be.
-func (r *Intent) last(ctx context.Context, app *v1alpha1.Application, s *assign.State) error {
-	s.Content, s.Contents, s.Variants = "", nil, nil
-	revision, err := r.revision(ctx, app)
-	if revision == nil || err != nil {
-		return err
-	}
-	var refused *depot.Refused
-	if err := r.deliver(ctx, app, s, depot.Recorded(revision)); !errors.As(err, &refused) {
-		return err
-	}
-	return nil // the clusters keep what they have
-}
-
-// revision is the one that the status names; nil when there is none.
-func (r *Intent) revision(ctx context.Context, app *v1alpha1.Application) (*v1alpha1.Revision, error) {
-	if app.Status.Revision == "" {
-		return nil, nil
-	}
-	revision := &v1alpha1.Revision{}
-	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: app.Namespace, Name: app.Status.Revision}, revision); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("read revision %s: %w", app.Status.Revision, err)
-	}
-	return revision, nil
-}
-
-// rule is the effective placement, or why there is none.
-func (r *Intent) rule(ctx context.Context, app *v1alpha1.Application) (rule *placement.Rule, invalid, err error) {
-	if app.Spec.Placement == nil {
-		return nil, nil, nil
-	}
-	var named *v1alpha1.PlacementRule
-	if ref := app.Spec.Placement.Ref; ref != "" {
-		p := &v1alpha1.Placement{}
-		switch err := r.Client.Get(ctx, types.NamespacedName{Name: ref}, p); {
-		case err == nil:
-			named = &p.Spec
-		case !apierrors.IsNotFound(err):
-			return nil, nil, fmt.Errorf("read placement %s: %w", ref, err)
-		}
-	}
-	spec, invalid := placement.Effective(*app.Spec.Placement, named)
-	if invalid != nil {
-		return nil, invalid, nil
-	}
-	rule, invalid = r.rules.Compile(spec)
-	return rule, invalid, nil
-}
-
 // released reports whether the agent said that it let go of exactly this entry.
 func (r *Intent) released(cluster string, e desired.Entry) bool {
 	c := r.Fleet.Get(cluster)
@@ -400,102 +281,4 @@ func (r *Intent) guard(ctx context.Context, app *v1alpha1.Application, plan assi
 		return fmt.Errorf("guard application %s/%s: %w", app.Namespace, app.Name, err)
 	}
 	return nil
-}
-
-// record writes the Revision and the intent half of the status, on change only.
-func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course) error {
-	plan, admitted := c.plan, c.admitted
-	// Before anything names the content: clusters may have been told of it already.
-	if err := r.Depot.Settle(ctx, app); err != nil {
-		return err
-	}
-	if plan.Done {
-		return nil
-	}
-	next := statusOf(app)
-	if admitted.Digest != "" && plan.Accepted.True && !c.early && c.frozen == nil {
-		if err := r.recordRevision(ctx, app, admitted); err != nil {
-			return err
-		}
-		next.Revision, next.Variants = desired.RevisionName(app.Name, admitted.Digest), plan.Variants
-	}
-	if !plan.Keep {
-		next.Clusters, next.Withdrawing = plan.Clusters, plan.Withdrawing
-	}
-	next.set(app, v1alpha1.ConditionAccepted, plan.Accepted)
-	next.set(app, v1alpha1.ConditionPlaced, plan.Placed)
-	if c.run != nil {
-		next.Rollout = c.run.Name
-	}
-	if c.run != nil || c.early || c.waits {
-		next.set(app, v1alpha1.ConditionRolledOut, c.told())
-	} else {
-		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionRolledOut) // of a change that was undone in time
-	}
-	if c.frozen != nil {
-		next.set(app, v1alpha1.ConditionFrozen, assign.Condition{True: true, Reason: v1alpha1.ConditionFrozen, Message: c.frozen.Why()})
-	} else {
-		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionFrozen)
-	}
-	if next.equal(statusOf(app)) {
-		return nil
-	}
-	r.tell(app, plan, next)
-	return next.apply(ctx, r.Client, app)
-}
-
-func (r *Intent) recordRevision(ctx context.Context, app *v1alpha1.Application, c depot.Content) error {
-	if app.Status.Revision == desired.RevisionName(app.Name, c.Digest) {
-		return nil
-	}
-	revision := c.Revision(app)
-	if r.Client.Get(ctx, client.ObjectKeyFromObject(revision), &v1alpha1.Revision{}) == nil {
-		return nil
-	}
-	if err := r.Client.Create(ctx, revision); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("record revision %s: %w", revision.Name, err)
-	}
-	return nil
-}
-
-// tell emits an event for what a person would want to see later.
-func (r *Intent) tell(app *v1alpha1.Application, plan assign.Plan, next intentStatus) {
-	placed := !slices.Equal(next.Clusters, app.Status.Clusters)
-	switch admitted := next.Revision != app.Status.Revision; {
-	case admitted && placed: // of a new application: one event is enough
-		r.Events.Eventf(app, nil, "Normal", "RevisionAdmitted", "Admit", "revision %s is being delivered; %s", next.Revision, plan.Placed.Message)
-	case admitted:
-		r.Events.Eventf(app, nil, "Normal", "RevisionAdmitted", "Admit", "revision %s is being delivered", next.Revision)
-	case placed:
-		r.Events.Eventf(app, nil, "Normal", "PlacementChanged", "Place", "%s", plan.Placed.Message)
-	}
-	was, is := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionFrozen), meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionFrozen)
-	switch {
-	case is != nil && was == nil:
-		r.Events.Eventf(app, nil, "Normal", "Frozen", "Freeze", "%s", clip(is.Message))
-	case is == nil && was != nil:
-		r.Events.Eventf(app, nil, "Normal", "Thawed", "Thaw", "clusters are told of changes again")
-	}
-	if c := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionRolledOut); c != nil && !sameWord(c, app) {
-		r.Events.Eventf(app, nil, pick(c.Status == metav1.ConditionTrue, "Normal", "Warning"), "Rollout"+c.Reason, "RollOut", "%s", clip(c.Message))
-	}
-	if !plan.Accepted.True {
-		r.Events.Eventf(app, nil, "Warning", plan.Accepted.Reason, "Admit", "%s", clip(plan.Accepted.Message))
-	}
-}
-
-// sameWord tells that the application's condition said so before.
-func sameWord(c *metav1.Condition, app *v1alpha1.Application) bool {
-	old := meta.FindStatusCondition(app.Status.Conditions, c.Type)
-	return old != nil && old.Reason == c.Reason
-}
-
-// maxNote is what the API server allows in an event.
-const maxNote = 1000
-
-func clip(s string) string {
-	if len(s) <= maxNote {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxNote], "") + "…"
 }
