@@ -371,7 +371,7 @@ var deletions = predicate.Funcs{
 
 // intentChanged lets status writes pass by.
 var intentChanged = predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
-	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }), fetchedChanged)
+	predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }), fetchedChanged, frozenChanged)
 
 // statusWrites are how many statuses of applications a second the hub writes.
 const statusWrites = 50

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -29,6 +30,16 @@ func freezeOnly(namespace string) cache.Options {
 		},
 	}}
 }
+
+// frozenChanged has an application looked at again once the cache shows that it
+// was written down as frozen, or as thawed: a thaw that came between that write
+// and its echo was held against a status that did not show it yet.
+var frozenChanged = onUpdate(func(before, after *v1alpha1.Application) bool {
+	frozen := func(app *v1alpha1.Application) bool {
+		return meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionFrozen) != nil
+	}
+	return frozen(before) != frozen(after)
+})
 
 // freeze is the freeze of everything, nil when there is none.
 func (h *hub) freeze(ctx context.Context) (*v1alpha1.Freeze, error) {
