@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -46,11 +47,18 @@ func (r *Intent) travel(ctx context.Context, app *v1alpha1.Application, s *assig
 	r.measure(types.NamespacedName{Namespace: app.Namespace, Name: app.Name}, c.run, world.Members)
 	out := rollout.Step(c.run, world)
 	c.wake = out.Wake
-	if !reflect.DeepEqual(out.Status, c.run.Status) {
-		c.run, err = r.Runs.move(ctx, c.run, out.Status)
+	if reflect.DeepEqual(out.Status, c.run.Status) {
+		return nil
 	}
+	if out.Status.Phase.Final() && !c.run.Status.Phase.Final() {
+		c.wake = rightAway // labels that changed on the way count from now on
+	}
+	c.run, err = r.Runs.move(ctx, c.run, out.Status)
 	return err
 }
+
+// rightAway is when an application is looked at again whose run is over.
+const rightAway = time.Millisecond
 
 // embark finds the run by which an application travels, or begins one. The chosen
 // clusters are those that it may tell of, nil where none travels.
