@@ -149,8 +149,9 @@ func remembered(t *testing.T, m *testfleet.Member) {
 		if same++; root.ResourceVersion != last {
 			last, same = root.ResourceVersion, 0
 		}
-		// It is written at most once a second, and asked for 20 times.
-		if same < 60 || !bytes.Contains(root.Data["current"], []byte("inventory/")) {
+		// Inventories are written at most every five seconds, and it is asked for 20
+		// times in one.
+		if same < 140 || !bytes.Contains(root.Data["current"], []byte("inventory/")) {
 			return errors.New("not yet")
 		}
 		return nil
