@@ -39,7 +39,8 @@ const (
 	// releases: the digests that `atoll explain` prints, separated by commas.
 	AnnotationAllowDeletion = "atoll.dev/allow-deletion"
 	// AnnotationPhase on a manifest makes the object a hook of that phase of a
-	// delivery: PreSync, Sync, PostSync or SyncFail; Skip leaves it out.
+	// delivery: PreSync, Sync, PostSync, SyncFail, or Verify once it is over; Skip
+	// leaves it out.
 	AnnotationPhase = "atoll.dev/phase"
 	// AnnotationWave on a manifest is a whole number: in one phase, lower ones are
 	// delivered and healthy first.

@@ -172,13 +172,13 @@ func (en *entry) note(changes []report.Change) {
 	}
 }
 
-// applied tells that every wanted object is as the entry says.
+// applied tells that every object of the delivery is as the entry says.
 func (en *entry) applied() bool {
 	if !en.prepared || len(en.waiting) > 0 || len(en.unmapped) > 0 {
 		return false
 	}
 	for _, o := range en.objects {
-		if o.wanted() && !o.applied() {
+		if o.wanted() && !o.verifies() && !o.applied() {
 			return false
 		}
 	}

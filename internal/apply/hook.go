@@ -124,6 +124,9 @@ func (o *object) discardable() bool {
 	if r.Stage == runSucceeded && !o.hook.Deletion.Succeeded || r.Stage == runFailed && !o.hook.Deletion.Failed {
 		return false
 	}
+	if o.verifies() {
+		return en.verified()
+	}
 	return en.stopped || o.hook.Phase == phase.SyncFail || en.past(o.hook.Phase)
 }
 
@@ -204,7 +207,7 @@ func (e *Engine) end(o *object, end phase.End, why string) {
 func (en *entry) judgeRuns() {
 	en.stopped = false
 	for _, o := range en.hooks {
-		if o.wanted() && o.stage != phase.Aside && o.ran() == runFailed {
+		if o.wanted() && o.stage != phase.Aside && !o.verifies() && o.ran() == runFailed {
 			en.stopped = true
 		}
 	}

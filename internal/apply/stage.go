@@ -137,6 +137,7 @@ func (e *Engine) advance(en *entry) {
 		return
 	}
 	for en.left == [2]int{} && !en.stopped && en.stage < len(en.steps)-1 && e.done(en) {
+		e.complete(en)
 		en.stage++
 		e.bar(en)
 		e.touch(en)
@@ -148,7 +149,12 @@ func (e *Engine) advance(en *entry) {
 		e.wakeHooks(en)
 		e.release(en)
 	}
-	if en.stage == len(en.steps)-1 && !en.finished && en.left == [2]int{} && en.applied() {
+	e.complete(en)
+}
+
+// complete finishes a delivery whose last step is applied.
+func (e *Engine) complete(en *entry) {
+	if en.stage >= en.delivering() && !en.finished && en.left == [2]int{} && en.applied() {
 		e.finish(en)
 	}
 }

@@ -88,9 +88,13 @@ func (e *Engine) summarize(en *entry, now time.Time) report.State {
 		s.Applied, s.Ready, s.Assumed = 0, 0, 0 // that was another digest
 	}
 	e.countRest(en, &s, &t, now)
+	s.Verification = e.verification(en)
 	t.waits = e.waitsFor(en)
 	t.sort()
 	t.problems = append(slices.Clone(en.problems), t.problems...)
+	if v := s.Verification; v != nil && v.Verdict == report.VerificationFailed {
+		t.problems = append(t.problems, report.Problem{Object: v.Object, Reason: verificationFailed, Message: v.Message})
+	}
 	t.failed = t.failed || en.refused
 	e.conclude(en, &s, t)
 	return s
@@ -145,7 +149,7 @@ func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 		}
 		return
 	}
-	if o.hook != nil && o.silent() {
+	if o.hook != nil && (o.verifies() || o.silent()) {
 		return
 	}
 	s.Objects++
@@ -308,6 +312,8 @@ func sentence(en *entry, s report.State, t tally) string {
 		return fmt.Sprintf("%d of %d objects applied", s.Applied, s.Objects)
 	case t.unwell != nil:
 		return fmt.Sprintf("%s: %s", t.unwell.id, t.unwellWhy)
+	case s.Verification != nil && s.Verification.Verdict != report.VerificationPassed:
+		return "verification: " + s.Verification.String()
 	case t.paused > 0:
 		return fmt.Sprintf("correction is paused for %d objects", t.paused)
 	}

@@ -81,7 +81,7 @@ func (e *Engine) viewOfHook(o *object) View {
 	case stage == runSucceeded:
 		v.Sync, v.Health, v.Message = report.InSync, report.HealthHealthy, "has run"
 	case stage == runFailed:
-		v.Sync, v.Health, v.Message = report.Failed, report.HealthDegraded, "HookFailed: "+o.entry.runs[o.id].Why
+		v.Sync, v.Health, v.Message = report.Failed, report.HealthDegraded, o.failure()+": "+o.entry.runs[o.id].Why
 	case o.fails(e.clock()):
 		v.Sync, v.Message = report.Failed, o.problem.Reason+": "+o.problem.Message
 	case o.blocked != "":

@@ -15,5 +15,8 @@
 //     PostSync, and a hook's weight is its wave. What names only an install runs
 //     until a cluster was delivered to for the first time, what names only an
 //     upgrade afterwards;
+//   - Verify, which is ours alone, comes after PostSync and decides no delivery. A
+//     test of Helm's is left out, unless internal/render/helm was asked to make it
+//     one of these;
 //   - a hook that says nothing of it is deleted before it is made again.
 package phase

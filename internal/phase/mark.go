@@ -5,16 +5,18 @@ import "fmt"
 // Phase is a part of a delivery.
 type Phase int
 
-// The phases in their order. SyncFail runs instead of what is left when a hook
+// The phases in their order. What is of Verify belongs to no delivery: it tries
+// whether one works that is over. SyncFail runs instead of what is left when a hook
 // has failed.
 const (
 	PreSync Phase = iota
 	Sync
 	PostSync
+	Verify
 	SyncFail
 )
 
-var names = [...]string{PreSync: "PreSync", Sync: "Sync", PostSync: "PostSync", SyncFail: "SyncFail"}
+var names = [...]string{PreSync: "PreSync", Sync: "Sync", PostSync: "PostSync", Verify: "Verify", SyncFail: "SyncFail"}
 
 // String is the name that annotations use.
 func (p Phase) String() string {

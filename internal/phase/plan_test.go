@@ -54,7 +54,7 @@ func TestStepsFollowPhasesAndWaves(t *testing.T) {
 
 func anyMark(t *rapid.T) Mark {
 	m := Mark{
-		Phase: rapid.SampledFrom([]Phase{PreSync, Sync, PostSync, SyncFail}).Draw(t, "phase"),
+		Phase: rapid.SampledFrom([]Phase{PreSync, Sync, PostSync, Verify, SyncFail}).Draw(t, "phase"),
 		Wave:  rapid.Int32Range(-2, 2).Draw(t, "wave"),
 	}
 	if m.Hook = m.Phase != Sync || rapid.Bool().Draw(t, "hook"); m.Hook {

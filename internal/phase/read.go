@@ -87,6 +87,11 @@ func (m *Mark) phases(name, text string) error {
 			given = append(given, PostSync)
 		case "SyncFail":
 			given = append(given, SyncFail)
+		case "Verify":
+			if name != v1alpha1.AnnotationPhase {
+				return fmt.Errorf("%s: Verify is none of Argo CD's: give it as %s", name, v1alpha1.AnnotationPhase)
+			}
+			given = append(given, Verify)
 		case "Skip":
 			m.LeftOut = "is to be skipped, as " + name + " says"
 		case "PreDelete", "PostDelete":
@@ -94,12 +99,12 @@ func (m *Mark) phases(name, text string) error {
 				m.LeftOut = "is a " + word + " hook, and nothing runs when an application is deleted"
 			}
 		default:
-			return fmt.Errorf("%s: %q is none of PreSync, Sync, PostSync, SyncFail and Skip", name, clip(word))
+			return fmt.Errorf("%s: %q is none of PreSync, Sync, PostSync, SyncFail, Verify and Skip", name, clip(word))
 		}
 	}
 	if len(given) == 0 {
 		if m.LeftOut == "" {
-			return fmt.Errorf("%s is empty: give PreSync, Sync, PostSync, SyncFail or Skip", name)
+			return fmt.Errorf("%s is empty: give PreSync, Sync, PostSync, SyncFail, Verify or Skip", name)
 		}
 		return nil
 	}

@@ -17,6 +17,8 @@ func TestAnnotationsSayWhereAnObjectStands(t *testing.T) {
 		{"none", nil, plain},
 		{"others", map[string]string{"example.com/x": "1"}, plain},
 		{"our phase", map[string]string{"atoll.dev/phase": "PreSync"}, Mark{Phase: PreSync, Hook: true, Deletion: before}},
+		{"ours alone", map[string]string{"atoll.dev/phase": "Verify", "helm.sh/hook": "test", "helm.sh/hook-weight": "2", "helm.sh/hook-delete-policy": "hook-succeeded"},
+			Mark{Phase: Verify, Wave: 2, Hook: true, Deletion: Deletion{Succeeded: true}}},
 		{"our wave", map[string]string{"atoll.dev/wave": " -3 "}, Mark{Phase: Sync, Wave: -3}},
 		{"ours before theirs", map[string]string{"atoll.dev/phase": "Sync", "argocd.argoproj.io/hook": "PreSync", "helm.sh/hook": "post-install", "atoll.dev/wave": "1", "argocd.argoproj.io/sync-wave": "2", "helm.sh/hook-weight": "3"},
 			Mark{Phase: Sync, Wave: 1, Hook: true, Deletion: before}},
@@ -59,6 +61,7 @@ func TestAnnotationsSayWhereAnObjectStands(t *testing.T) {
 func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	for want, annotations := range map[string]map[string]string{
 		`atoll.dev/phase: "Presync" is none of`:                                    {"atoll.dev/phase": "Presync"},
+		"argocd.argoproj.io/hook: Verify is none of Argo CD's":                     {"argocd.argoproj.io/hook": "Verify"},
 		"atoll.dev/phase is empty":                                                 {"atoll.dev/phase": " , "},
 		`atoll.dev/wave: "first" is no whole number`:                               {"atoll.dev/wave": "first"},
 		`argocd.argoproj.io/sync-wave: "99999999999" is no whole number`:           {"argocd.argoproj.io/sync-wave": "99999999999"},

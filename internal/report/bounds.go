@@ -35,6 +35,11 @@ func (s State) Bounded() State {
 		changes = append(changes, c)
 	}
 	s.Problems, s.Drift = orNil(problems), orNil(changes)
+	if s.Verification != nil {
+		v := *s.Verification // theirs stays as it is
+		v.Message = clip(v.Message, MaxMessage)
+		s.Verification = &v
+	}
 	return s
 }
 
@@ -79,6 +84,8 @@ func (s State) check() error {
 		return fmt.Errorf("sync %q is none", clip(string(s.Sync), 32))
 	case healthRank[s.Health] == 0:
 		return fmt.Errorf("health %q is none", clip(string(s.Health), 32))
+	case s.Verification != nil && !verdicts[s.Verification.Verdict]:
+		return fmt.Errorf("verification %q is none", clip(string(s.Verification.Verdict), 32))
 	case len(s.Problems) > MaxProblems || len(s.Drift) > MaxChanges:
 		return fmt.Errorf("%d problems and %d changes are too many", len(s.Problems), len(s.Drift))
 	case len(mustEncode(s)) > maxState:
@@ -86,6 +93,8 @@ func (s State) check() error {
 	}
 	return nil
 }
+
+var verdicts = map[Verdict]bool{VerificationRunning: true, VerificationPassed: true, VerificationFailed: true}
 
 // maxState is beyond what all its parts at their limits make.
 const maxState = 256 << 10

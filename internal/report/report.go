@@ -67,7 +67,7 @@ func (r ObjectRef) String() string {
 // Problem is one object that is not as it should be, with the reason a person
 // can act on. Reason is CamelCase: Conflict, OwnedBy, DeletionHeld, Forbidden,
 // PolicyRefused, NoKind, Invalid, TooLarge, HubOlderThanAgent, ContentMissing,
-// ApplyFailed, HookFailed, StoreFull, Unhealthy.
+// ApplyFailed, HookFailed, StoreFull, Unhealthy, VerificationFailed.
 type Problem struct {
 	Object  ObjectRef `cbor:"1,keyasint" json:"object"`
 	Reason  string    `cbor:"2,keyasint" json:"reason"`
@@ -120,6 +120,39 @@ type State struct {
 	HeldDeletion string `cbor:"14,keyasint,omitempty" json:"heldDeletion,omitempty"`
 	// Since is when Sync and Health took their values (Unix milliseconds).
 	Since int64 `cbor:"15,keyasint,omitempty" json:"since,omitempty"`
+	// Verification is what the objects that try the delivery out say of this
+	// content; nil when there are none.
+	Verification *Verification `cbor:"16,keyasint,omitempty" json:"verification,omitempty"`
+}
+
+// Verdict is how far a verification got.
+type Verdict string
+
+// The verdicts. One that failed fails for as long as the content stays.
+const (
+	VerificationRunning Verdict = "Running"
+	VerificationPassed  Verdict = "Passed"
+	VerificationFailed  Verdict = "Failed"
+)
+
+// Verification is the verdict of all objects of phase Verify together, and what is
+// to be said of the one that decides it: the first that failed, or is waited for.
+type Verification struct {
+	Verdict Verdict   `cbor:"1,keyasint" json:"verdict"`
+	Object  ObjectRef `cbor:"2,keyasint" json:"object"`
+	Message string    `cbor:"3,keyasint,omitempty" json:"message,omitempty"`
+}
+
+// String is a sentence: "Failed: Job.batch/smoke in shop: the job failed".
+func (v Verification) String() string {
+	text := string(v.Verdict)
+	if v.Object != (ObjectRef{}) {
+		text += ": " + v.Object.String()
+	}
+	if v.Message != "" {
+		text += ": " + v.Message
+	}
+	return text
 }
 
 // Digest covers every field.

@@ -61,6 +61,9 @@ func TestBoundedStatesPassTheCheckWhateverAMemberSays(t *testing.T) {
 		for i := range rapid.IntRange(0, 40).Draw(t, "changes") {
 			s.Drift = append(s.Drift, report.Change{Path: "spec", Old: text.Draw(t, "old"), New: text.Draw(t, "new"), At: int64(i)})
 		}
+		if rapid.Bool().Draw(t, "verified") {
+			s.Verification = &report.Verification{Verdict: report.VerificationFailed, Message: text.Draw(t, "finding")}
+		}
 		got := s.Bounded()
 		if err := (report.Report{States: []report.State{got}}).Check(); err != nil {
 			t.Fatal(err)
@@ -79,12 +82,13 @@ func TestBoundedStatesPassTheCheckWhateverAMemberSays(t *testing.T) {
 
 func TestWhatNoHonestAgentSaysIsRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*report.State){
-		"no name":           func(s *report.State) { s.Key = desired.Key{} },
-		"an endless name":   func(s *report.State) { s.Key.Project = strings.Repeat("x", 300) },
-		"an unknown sync":   func(s *report.State) { s.Sync = "Splendid" },
-		"an unknown health": func(s *report.State) { s.Health = "" },
-		"a flood":           func(s *report.State) { s.Problems = make([]report.Problem, 21) },
-		"a huge text":       func(s *report.State) { s.Revision = strings.Repeat("x", 1<<20) },
+		"an unknown verdict": func(s *report.State) { s.Verification = &report.Verification{Verdict: "Splendid"} },
+		"no name":            func(s *report.State) { s.Key = desired.Key{} },
+		"an endless name":    func(s *report.State) { s.Key.Project = strings.Repeat("x", 300) },
+		"an unknown sync":    func(s *report.State) { s.Sync = "Splendid" },
+		"an unknown health":  func(s *report.State) { s.Health = "" },
+		"a flood":            func(s *report.State) { s.Problems = make([]report.Problem, 21) },
+		"a huge text":        func(s *report.State) { s.Revision = strings.Repeat("x", 1<<20) },
 	} {
 		s := well("a")
 		spoil(&s)
