@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"atoll.dev/atoll/internal/desired"
@@ -42,8 +44,12 @@ func (w *world) uid(name string) string {
 func (w *world) launched(name, former string) (uid string) {
 	w.t.Helper()
 	w.eventually(name+" is made", func() bool {
-		if w.exists(jobs, name) {
-			uid = w.uid(name)
+		job, err := w.client.Resource(jobs).Namespace(w.project).Get(w.t.Context(), name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			w.t.Fatal(err)
+		}
+		if err == nil {
+			uid = string(job.GetUID())
 		}
 		return uid != former
 	})
