@@ -51,7 +51,7 @@ func (w *world) launched(name, former string) (uid string) {
 		if err == nil {
 			uid = string(job.GetUID())
 		}
-		return uid != former
+		return uid != "" && uid != former
 	})
 	return uid
 }
