@@ -59,7 +59,7 @@ func TestHubAndAgentAgreeWhateverIsLost(t *testing.T) {
 					t.Fatal("the whole does not match")
 				}
 			}
-			if diff := cmp.Diff(states, fleet.Get("c").States); diff != "" {
+			if diff := cmp.Diff(states, fleet.Get("c").States()); diff != "" {
 				t.Fatalf("states (-agent +hub):\n%s", diff)
 			}
 			if out, ok := r.next(states, nil, now); ok {
@@ -100,8 +100,8 @@ func TestAReportTooLargeForOneFrameIsSaidInSeveral(t *testing.T) {
 			t.Fatalf("report %d does not match", reports)
 		}
 	}
-	if reports < 2 || len(fleet.Get("c").States) != len(states) {
-		t.Errorf("%d of %d states in %d reports", len(fleet.Get("c").States), len(states), reports)
+	if reports < 2 || len(fleet.Get("c").States()) != len(states) {
+		t.Errorf("%d of %d states in %d reports", len(fleet.Get("c").States()), len(states), reports)
 	}
 }
 

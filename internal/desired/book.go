@@ -7,7 +7,7 @@ import (
 )
 
 // Book holds the desired state of every cluster in memory. Controllers write
-// entries, the gateway reads Roots and Deltas. It is derived state: a hub that
+// entries, the gateway reads Pages. It is derived state: a hub that
 // starts fills it again from the Applications, and nothing may be sent from it
 // before MarkComplete, so that a half-filled Book is never taken for intent.
 type Book struct {
@@ -19,13 +19,17 @@ type Book struct {
 	notify   func(cluster string)
 }
 
+// page is a cluster's part. Its rows are written only while nobody was shown them.
 type page struct {
-	entries map[Key]stored
+	rows  []*row // sorted by key
+	shown *Page
 }
 
-type stored struct {
-	Entry
-	digest Digest
+// own makes the rows ones that may be written.
+func (p *page) own() {
+	if p.shown != nil {
+		p.rows, p.shown = slices.Clone(p.rows), nil
+	}
 }
 
 // NewBook calls notify, which must not block, after a cluster's page changed.
@@ -47,10 +51,11 @@ func (b *Book) Complete() <-chan struct{} { return b.complete }
 // Set makes entries, by cluster, all that the key asks of the fleet: clusters
 // not named lose it. It returns the clusters whose page changed.
 func (b *Book) Set(key Key, entries map[string]Entry) []string {
+	rows := rowsOf(entries)
 	b.mu.Lock()
 	var changed []string
-	for cluster, e := range entries {
-		if b.put(cluster, key, e) {
+	for cluster, next := range rows {
+		if b.put(cluster, next) {
 			changed = append(changed, cluster)
 		}
 	}
@@ -76,24 +81,46 @@ func (b *Book) Set(key Key, entries map[string]Entry) []string {
 	return changed
 }
 
-func (b *Book) put(cluster string, key Key, e Entry) bool {
+// rowsOf are the entries by cluster, where those that are alike are one.
+func rowsOf(entries map[string]Entry) map[string]*row {
+	rows, alike := make(map[string]*row, len(entries)), map[Digest]*row{}
+	for cluster, e := range entries {
+		next := &row{Entry: e, digest: e.Digest()}
+		if same := alike[next.digest]; same != nil {
+			next = same
+		}
+		alike[next.digest], rows[cluster] = next, next
+	}
+	return rows
+}
+
+func (b *Book) put(cluster string, next *row) bool {
 	p := b.clusters[cluster]
 	if p == nil {
-		p = &page{entries: map[Key]stored{}}
+		p = &page{}
 		b.clusters[cluster] = p
 	}
-	digest := e.Digest()
-	if old, ok := p.entries[key]; ok && old.digest == digest {
+	i, had := search(p.rows, next.Key)
+	if had && p.rows[i].digest == next.digest {
 		return false
 	}
-	p.entries[key] = stored{Entry: e, digest: digest}
+	p.own()
+	if had {
+		p.rows[i] = next
+	} else {
+		p.rows = slices.Insert(p.rows, i, next)
+	}
 	return true
 }
 
 func (b *Book) drop(cluster string, key Key) {
 	p := b.clusters[cluster]
-	delete(p.entries, key)
-	if len(p.entries) == 0 {
+	i, had := search(p.rows, key)
+	if !had {
+		return
+	}
+	p.own()
+	if p.rows = slices.Delete(p.rows, i, i+1); len(p.rows) == 0 {
 		delete(b.clusters, cluster)
 	}
 }
@@ -103,11 +130,29 @@ func (b *Book) Get(cluster string, key Key) (Entry, Digest, bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if p := b.clusters[cluster]; p != nil {
-		s, ok := p.entries[key]
-		return s.Entry, s.digest, ok
+		if i, ok := search(p.rows, key); ok {
+			return p.rows[i].Entry, p.rows[i].digest, true
+		}
 	}
 	return Entry{}, "", false
 }
+
+// Page is what the cluster should run now.
+func (b *Book) Page(cluster string) *Page {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.clusters[cluster]
+	if p == nil {
+		return &Page{}
+	}
+	if p.shown == nil {
+		p.shown = &Page{rows: p.rows}
+	}
+	return p.shown
+}
+
+// Root is the cluster's whole desired state, as agents know it.
+func (b *Book) Root(cluster string) Root { return b.Page(cluster).Root() }
 
 // Holders are the clusters that have an entry of the application, sorted.
 func (b *Book) Holders(key Key) []string {
@@ -116,46 +161,13 @@ func (b *Book) Holders(key Key) []string {
 	return slices.Sorted(maps.Keys(b.byKey[key]))
 }
 
-// Root is the cluster's whole desired state.
-func (b *Book) Root(cluster string) Root {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	p := b.clusters[cluster]
-	if p == nil {
-		return Root{}
-	}
-	keys := slices.SortedFunc(maps.Keys(p.entries), Key.Compare)
-	root := Root{Entries: make([]Entry, 0, len(keys)), digests: make([]Digest, 0, len(keys))}
-	for _, k := range keys {
-		s := p.entries[k]
-		root.Entries = append(root.Entries, s.Entry)
-		root.digests = append(root.digests, s.digest)
-	}
-	return root
-}
-
-// Uses reports whether the cluster's desired state refers to the content, and
-// by which project: an agent may fetch nothing else.
-func (b *Book) Uses(cluster string, content Digest) (project string, ok bool) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if p := b.clusters[cluster]; p != nil {
-		for k, s := range p.entries {
-			if s.Content == content {
-				return k.Project, true
-			}
-		}
-	}
-	return "", false
-}
-
 // Contents calls use for the content of every entry, in any order.
 func (b *Book) Contents(use func(project string, content Digest)) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for _, p := range b.clusters {
-		for key, s := range p.entries {
-			use(key.Project, s.Content)
+		for _, r := range p.rows {
+			use(r.Key.Project, r.Content)
 		}
 	}
 }

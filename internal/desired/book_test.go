@@ -88,13 +88,13 @@ func TestAClusterMayFetchOnlyWhatItsOwnRootRefersTo(t *testing.T) {
 		"a": {Key: desired.Key{Project: "p", Application: "x"}, Content: mine},
 		"b": {Key: desired.Key{Project: "p", Application: "x"}, Content: theirs},
 	})
-	if project, ok := book.Uses("a", mine); !ok || project != "p" {
+	if project, ok := book.Page("a").Uses(mine); !ok || project != "p" {
 		t.Errorf("a may not fetch its own: %q %v", project, ok)
 	}
-	if _, ok := book.Uses("a", theirs); ok {
+	if _, ok := book.Page("a").Uses(theirs); ok {
 		t.Error("a may fetch b's")
 	}
-	if _, ok := book.Uses("nobody", mine); ok {
+	if _, ok := book.Page("nobody").Uses(mine); ok {
 		t.Error("a stranger may fetch")
 	}
 }
@@ -116,7 +116,7 @@ func TestABookIsReadWhileItIsWritten(t *testing.T) {
 				if again, err := desired.Whole(root).Apply(desired.Root{}); err != nil || again.Digest() != root.Digest() {
 					t.Errorf("a torn root: %v", err)
 				}
-				book.Uses("a", "x")
+				book.Page("a").Uses("x")
 				book.Keys()
 			}
 		})

@@ -7,7 +7,6 @@ package desired
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,12 +22,12 @@ type Digest string
 // Sum is the Digest of data.
 func Sum(data []byte) Digest {
 	sum := sha256.Sum256(data)
-	return Digest("sha256:" + hex.EncodeToString(sum[:]))
+	return digestOf(sum[:])
 }
 
 // Short is the first twelve hex digits, for names and people.
 func (d Digest) Short() string {
-	const prefix = len("sha256:")
+	const prefix = len(digestPrefix)
 	if len(d) < prefix+12 {
 		return string(d)
 	}
@@ -111,8 +110,10 @@ func (e Entry) Digest() Digest { return Sum(mustEncode(e)) }
 type Root struct {
 	Entries []Entry `cbor:"1,keyasint" json:"entries"`
 	// digests, when known, are those of Entries: encoding each entry again for
-	// every comparison would dominate a hub with a thousand links.
+	// every comparison would dominate a hub with a thousand links. digest is of
+	// them all, where that is known too.
 	digests []Digest
+	digest  Digest
 }
 
 // NewRoot sorts entries into a Root; a key given twice is an error of the caller.
@@ -144,11 +145,14 @@ func (r Root) digestOf(i int) Digest {
 
 // Digest is the hash that heartbeats carry: over each key and entry digest.
 func (r Root) Digest() Digest {
-	h := sha256.New()
-	for i, e := range r.Entries {
-		fmt.Fprintf(h, "%s %s\n", e.Key, r.digestOf(i))
+	if r.digest != "" && len(r.digests) == len(r.Entries) {
+		return r.digest
 	}
-	return Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
+	sum := NewSum()
+	for i, e := range r.Entries {
+		sum.Add(e.Key, r.digestOf(i))
+	}
+	return sum.Digest()
 }
 
 // Get finds the entry of a key.
@@ -183,22 +187,6 @@ type Delta struct {
 	Removes []Key   `cbor:"4,keyasint,omitempty"`
 }
 
-// Diff is the Delta from base to target.
-func Diff(base, target Root) Delta {
-	d := Delta{Base: base.Digest(), Target: target.Digest()}
-	for i, e := range target.Entries {
-		if old, ok := base.find(e.Key); !ok || base.digestOf(old) != target.digestOf(i) {
-			d.Upserts = append(d.Upserts, e)
-		}
-	}
-	for _, e := range base.Entries {
-		if _, ok := target.find(e.Key); !ok {
-			d.Removes = append(d.Removes, e.Key)
-		}
-	}
-	return d
-}
-
 // Whole is the Delta that needs no base.
 func Whole(target Root) Delta {
 	return Delta{Target: target.Digest(), Upserts: target.Entries}
@@ -213,8 +201,9 @@ func (d Delta) Apply(base Root) (Root, error) {
 		return Root{}, fmt.Errorf("apply desired state: the change is against %s, here is %s", d.Base.Short(), got.Short())
 	}
 	root := base.with(d.Upserts, d.Removes)
-	if got := root.Digest(); got != d.Target {
-		return Root{}, fmt.Errorf("apply desired state: the result is %s, the hub announced %s", got.Short(), d.Target.Short())
+	root.digest = root.Digest()
+	if root.digest != d.Target {
+		return Root{}, fmt.Errorf("apply desired state: the result is %s, the hub announced %s", root.digest.Short(), d.Target.Short())
 	}
 	return root, nil
 }
@@ -222,26 +211,37 @@ func (d Delta) Apply(base Root) (Root, error) {
 // with is r with entries put in and taken out. The digests of all others are
 // those that r has: one change must not encode everything a cluster runs.
 func (r Root) with(upserts []Entry, removes []Key) Root {
-	type entry struct {
-		Entry
-		digest Digest
-	}
-	byKey := make(map[Key]entry, len(r.Entries)+len(upserts))
-	for i, e := range r.Entries {
-		byKey[e.Key] = entry{e, r.digestOf(i)}
-	}
+	changed := make(map[Key]*Entry, len(upserts)+len(removes))
 	for _, k := range removes {
-		delete(byKey, k)
+		changed[k] = nil
 	}
-	for _, e := range upserts {
-		byKey[e.Key] = entry{e, e.Digest()}
+	for i := range upserts {
+		changed[upserts[i].Key] = &upserts[i]
 	}
-	next := Root{Entries: make([]Entry, 0, len(byKey)), digests: make([]Digest, 0, len(byKey))}
-	for _, k := range slices.SortedFunc(maps.Keys(byKey), Key.Compare) {
-		next.Entries = append(next.Entries, byKey[k].Entry)
-		next.digests = append(next.digests, byKey[k].digest)
+	keys := slices.SortedFunc(maps.Keys(changed), Key.Compare)
+	room := len(r.Entries) + len(upserts)
+	next := Root{Entries: make([]Entry, 0, room), digests: make([]Digest, 0, room)}
+	from := 0
+	for _, k := range keys {
+		to, had := r.find(k)
+		next.take(r, from, to)
+		if e := changed[k]; e != nil {
+			next.Entries, next.digests = append(next.Entries, *e), append(next.digests, e.Digest())
+		}
+		if from = to; had {
+			from++
+		}
 	}
+	next.take(r, from, len(r.Entries))
 	return next
+}
+
+// take appends the entries of from up to, without, to.
+func (r *Root) take(of Root, from, to int) {
+	r.Entries = append(r.Entries, of.Entries[from:to]...)
+	for i := from; i < to; i++ {
+		r.digests = append(r.digests, of.digestOf(i))
+	}
 }
 
 // canonical is RFC 8949 core deterministic encoding: equal values give equal bytes.

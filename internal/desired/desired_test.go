@@ -116,8 +116,10 @@ func rootOf(t interface{ Fatal(...any) }, entries []desired.Entry) desired.Root 
 
 func TestADeltaTurnsTheBaseIntoTheTargetAndNothingElseIntoAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		base, target, other := rootOf(t, entries(t, "base")), rootOf(t, entries(t, "target")), rootOf(t, entries(t, "other"))
-		d := desired.Diff(base, target)
+		book := desired.NewBook(func(string) {})
+		from, to := write(book, "c", entries(t, "base")), write(book, "c", entries(t, "target"))
+		base, target, other := from.Root(), to.Root(), rootOf(t, entries(t, "other"))
+		d := to.From(from)
 		got, err := d.Apply(base)
 		if err != nil {
 			t.Fatal(err)

@@ -31,9 +31,8 @@ type conn struct {
 	// wants are contents the agent asked for and has not got yet.
 	wants chan []desired.Digest
 
-	// sent is the root the agent has or is being sent; only write touches it.
-	sent       desired.Root
-	sentDigest desired.Digest
+	// sent is what the agent has or is being sent; only write touches it.
+	sent *desired.Page
 }
 
 // maxWants bounds the requests an agent may queue before it reads, maxWanted
@@ -108,7 +107,7 @@ func (c *conn) write(ctx context.Context) error {
 		case <-dirty:
 			err = c.sendDelta(ctx)
 		case <-whole:
-			err = c.sendWhole(ctx, c.gateway.Book.Root(c.cluster))
+			err = c.sendWhole(ctx, c.gateway.Book.Page(c.cluster))
 		case <-c.wished:
 			if wish := c.gateway.wish(c.cluster); wish != nil {
 				err = c.send(ctx, wire.Message{Upgrade: wish})
@@ -124,28 +123,27 @@ func (c *conn) write(ctx context.Context) error {
 
 // begin says nothing when the agent already has what is wanted.
 func (c *conn) begin(ctx context.Context) error {
-	root := c.gateway.Book.Root(c.cluster)
-	if digest := root.Digest(); digest == c.hello.Desired {
-		c.setSent(root, digest)
+	page := c.gateway.Book.Page(c.cluster)
+	if page.Digest() == c.hello.Desired {
+		c.sent = page
 		return c.heartbeat(ctx)
 	}
-	return c.sendWhole(ctx, root)
+	return c.sendWhole(ctx, page)
 }
 
-func (c *conn) sendWhole(ctx context.Context, root desired.Root) error {
-	d := desired.Whole(root)
-	c.setSent(root, d.Target)
-	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: d}})
+func (c *conn) sendWhole(ctx context.Context, page *desired.Page) error {
+	c.sent = page
+	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: page.Whole()}})
 }
 
 func (c *conn) sendDelta(ctx context.Context) error {
-	next := c.gateway.Book.Root(c.cluster)
-	d := desired.Diff(c.sent, next)
+	next := c.gateway.Book.Page(c.cluster)
+	d := next.From(c.sent)
 	if d.Base == d.Target {
 		return nil
 	}
-	brought := c.brought(ctx, next)
-	c.setSent(next, d.Target)
+	brought := c.brought(ctx, d)
+	c.sent = next
 	return c.send(ctx, wire.Message{Desired: &wire.Desired{Delta: d, Contents: brought}})
 }
 
@@ -157,17 +155,16 @@ const (
 	maxReading = 200 * time.Millisecond
 )
 
-// brought are the small contents that next needs and the agent has not been
+// brought are the small contents that the change needs and the agent has not been
 // told of. One that cannot be read now is left out: the agent will ask for it
 // and be told why.
-func (c *conn) brought(ctx context.Context, next desired.Root) []*wire.Content {
+func (c *conn) brought(ctx context.Context, d desired.Delta) []*wire.Content {
 	ctx, cancel := context.WithTimeout(ctx, maxReading)
 	defer cancel()
-	had := c.sent.Contents()
 	var out []*wire.Content
 	room := maxBrought
-	for _, digest := range next.Contents() {
-		if slices.Contains(had, digest) {
+	for _, digest := range (desired.Root{Entries: d.Upserts}).Contents() {
+		if _, had := c.sent.Uses(digest); had {
 			continue
 		}
 		data, values, err := c.content(ctx, digest)
@@ -192,14 +189,18 @@ func sizeOf(data []byte, values []wire.SealedValue) int {
 
 func (c *conn) heartbeat(ctx context.Context) error {
 	return c.send(ctx, wire.Message{Heartbeat: &wire.Heartbeat{
-		Desired:  c.sentDigest,
+		Desired:  c.sentDigest(),
 		Reported: c.gateway.Fleet.Digest(c.cluster),
 		At:       c.gateway.Now().UnixMilli(),
 	}})
 }
 
-func (c *conn) setSent(r desired.Root, digest desired.Digest) {
-	c.sent, c.sentDigest = r, digest
+// sentDigest is none before anything was sent.
+func (c *conn) sentDigest() desired.Digest {
+	if c.sent == nil {
+		return ""
+	}
+	return c.sent.Digest()
 }
 
 func (c *conn) send(ctx context.Context, m wire.Message) error {
@@ -288,7 +289,7 @@ func (c *conn) sendContent(ctx context.Context, digest desired.Digest) error {
 // content is one that the cluster's desired state refers to, with its secret
 // values; the error is for the agent to read.
 func (c *conn) content(ctx context.Context, digest desired.Digest) ([]byte, []wire.SealedValue, error) {
-	project, ok := c.gateway.Book.Uses(c.cluster, digest)
+	project, ok := c.gateway.Book.Page(c.cluster).Uses(digest)
 	if !ok {
 		return nil, nil, errors.New("this cluster's desired state does not refer to it")
 	}

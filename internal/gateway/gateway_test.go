@@ -111,7 +111,7 @@ func TestReportsAreEnteredAndMistakesAskedAgain(t *testing.T) {
 	if got := <-h.stored; got != "a" {
 		t.Errorf("stored for %q", got)
 	}
-	if s := h.fleet.Get("a").States[key("x")]; s.Sync != report.InSync {
+	if s := h.fleet.Get("a").States()[key("x")]; s.Sync != report.InSync {
 		t.Errorf("the hub holds %+v", s)
 	}
 	resend := func(m wire.Message) bool { return m.Resend != nil && m.Resend.Report }
@@ -133,7 +133,7 @@ func TestAReportNoAgentSendsEndsTheLink(t *testing.T) {
 	// The hub may close before the send returns: its error says nothing.
 	_ = a.link.Send(t.Context(), wire.Message{Stamp: stamp, Report: &wire.Report{Report: whole(s)}})
 	a.ends("a report of an unknown state")
-	if got := h.fleet.Get("a").States; len(got) != 0 {
+	if got := h.fleet.Get("a").States(); len(got) != 0 {
 		t.Errorf("the hub holds %v", got)
 	}
 }

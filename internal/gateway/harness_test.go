@@ -288,9 +288,11 @@ func (h *hub) set(cluster string, e desired.Entry) {
 }
 
 func whole(states ...report.State) report.Report {
-	r := report.Report{Full: true, States: states}
-	r.Digest = report.Digest(r.Apply(nil))
-	return r
+	by := map[desired.Key]report.State{}
+	for _, s := range states {
+		by[s.Key] = s
+	}
+	return report.Report{Full: true, States: states, Digest: report.Digest(by)}
 }
 
 func well(app string) report.State {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -151,15 +152,13 @@ func (h *hub) observe(c observed.Change) {
 	h.clusterPulse.add(types.NamespacedName{Name: c.Cluster})
 	keys := c.Keys
 	if c.Link {
-		for _, e := range h.book.Root(c.Cluster).Entries {
-			keys = append(keys, e.Key)
-		}
+		keys = slices.AppendSeq(keys, h.book.Page(c.Cluster).Keys())
 	}
-	states := h.fleet.Get(c.Cluster).States
+	seen := h.fleet.Get(c.Cluster)
 	for _, k := range keys {
 		name := types.NamespacedName{Namespace: k.Project, Name: k.Application}
 		h.statusPulse.add(name)
-		if states[k].Sync == report.Withdrawn {
+		if s, _ := seen.Of(k); s.Sync == report.Withdrawn {
 			h.intentPulse.add(name)
 		}
 		if h.intent.Travelling(k) {

@@ -33,17 +33,32 @@ type Cluster struct {
 	Confirmed bool
 	// Desired is the digest the agent last confirmed.
 	Desired desired.Digest
-	States  map[desired.Key]report.State
 	Facts   *v1alpha1.Facts
 	// Skew is the agent's clock minus the hub's.
 	Skew time.Duration
 
-	// digests are of States, digest of them together: heartbeats compare it,
-	// and encoding every state again each time would dominate an idle hub.
-	digests map[desired.Key]desired.Digest
-	digest  desired.Digest
-	// edition counts the values that States took.
+	// said are the states, digest is of them together: heartbeats compare it.
+	said   said
+	digest desired.Digest
+	// edition counts the values that said took.
 	edition uint64
+}
+
+// Of is the last word on an application.
+func (c Cluster) Of(k desired.Key) (report.State, bool) {
+	if w := c.said.of(k); w != nil {
+		return w.State, true
+	}
+	return report.State{}, false
+}
+
+// States are the last words on all, by key; the caller's to alter.
+func (c Cluster) States() map[desired.Key]report.State {
+	states := make(map[desired.Key]report.State, len(c.said))
+	for _, w := range c.said {
+		states[w.Key] = w.State
+	}
+	return states
 }
 
 // State is the connection as of now: Stale when heartbeats are late.
@@ -91,7 +106,7 @@ func (f *Fleet) Load(cluster string, at time.Time, states map[desired.Key]report
 	if c.FromTerm {
 		return
 	}
-	c.Reported, c.States = at, states
+	c.Reported, c.said = at, wordsOf(states)
 }
 
 // Connect enters an open link. The agent's states are unknown until it reports
@@ -134,7 +149,7 @@ func (f *Fleet) Report(cluster string, r report.Report, now time.Time) (matches 
 	for {
 		base := f.Get(cluster)
 		next := base.after(r)
-		if next.digest != r.Digest || len(next.States) > report.MaxStates {
+		if next.digest != r.Digest || len(next.said) > report.MaxStates {
 			return false
 		}
 		ch := Change{Cluster: cluster, Keys: changedKeys(base, next), Facts: r.Facts != nil}
@@ -162,7 +177,7 @@ func (f *Fleet) enter(cluster string, next Cluster, facts *v1alpha1.Facts, now t
 	case c.edition != next.edition:
 		return false, false
 	}
-	c.States, c.digests, c.digest = next.States, next.digests, next.digest
+	c.said, c.digest = next.said, next.digest
 	c.Reported, c.Heard, c.FromTerm, c.Confirmed = now, now, true, true
 	c.edition++
 	if facts != nil {
@@ -186,21 +201,11 @@ func inventory(r report.Report, now time.Time) *v1alpha1.Facts {
 
 // after is c with the states that r makes of it. What was loaded is no base.
 func (c Cluster) after(r report.Report) Cluster {
-	base := c.digests
-	if !c.FromTerm {
-		c.States, base = nil, nil
+	if !c.FromTerm || r.Full {
+		c.said = nil
 	}
-	c.States = r.Apply(c.States)
-	c.digests = make(map[desired.Key]desired.Digest, len(c.States))
-	for k := range c.States {
-		if d, ok := base[k]; ok {
-			c.digests[k] = d
-		}
-	}
-	for _, s := range r.States {
-		c.digests[s.Key] = c.States[s.Key].Digest()
-	}
-	c.digest = report.DigestOf(c.digests)
+	c.said = c.said.with(r.States, r.Removed)
+	c.digest = c.said.digest()
 	return c
 }
 
@@ -208,14 +213,20 @@ func (c Cluster) after(r report.Report) Cluster {
 // may be believed only now.
 func changedKeys(old, next Cluster) []desired.Key {
 	var keys []desired.Key
-	for k := range next.States {
-		if d, ok := old.digests[k]; !ok || !old.Confirmed || d != next.digests[k] {
-			keys = append(keys, k)
-		}
-	}
-	for k := range old.States {
-		if _, ok := next.States[k]; !ok {
-			keys = append(keys, k)
+	was, is := old.said, next.said
+	for len(was) > 0 || len(is) > 0 {
+		switch order := firstKey(was, is); {
+		case order < 0:
+			keys = append(keys, was[0].Key)
+			was = was[1:]
+		case order > 0:
+			keys = append(keys, is[0].Key)
+			is = is[1:]
+		default:
+			if !old.Confirmed || was[0].digest != is[0].digest {
+				keys = append(keys, is[0].Key)
+			}
+			was, is = was[1:], is[1:]
 		}
 	}
 	return keys
@@ -228,7 +239,7 @@ func (f *Fleet) Forget(cluster string) {
 	delete(f.clusters, cluster)
 }
 
-// Get is a copy of one cluster; its maps are never written again.
+// Get is one cluster as it is now; it stays so.
 func (f *Fleet) Get(cluster string) Cluster {
 	f.mu.RLock()
 	defer f.mu.RUnlock()

@@ -30,9 +30,11 @@ func state(app string, sync report.Sync, health report.Health) report.State {
 var want = desired.Sum([]byte("wanted"))
 
 func whole(states ...report.State) report.Report {
-	r := report.Report{Full: true, States: states}
-	r.Digest = report.Digest(r.Apply(nil))
-	return r
+	by := map[desired.Key]report.State{}
+	for _, s := range states {
+		by[s.Key] = s
+	}
+	return report.Report{Full: true, States: states, Digest: report.Digest(by)}
 }
 
 func quiet() *observed.Fleet { return observed.New(func(observed.Change) {}) }
@@ -197,7 +199,7 @@ func TestDeltasGiveTheAgentsStatesAndLossesAreNoticed(t *testing.T) {
 				}
 			}
 			inStep = true
-			if diff := cmp.Diff(agent, f.Get("a").States); diff != "" {
+			if diff := cmp.Diff(agent, f.Get("a").States()); diff != "" {
 				t.Fatalf("states (-agent +hub):\n%s", diff)
 			}
 			if f.Digest("a") != report.Digest(agent) {
@@ -205,6 +207,27 @@ func TestDeltasGiveTheAgentsStatesAndLossesAreNoticed(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Controllers read a cluster while reports of it come in.
+func TestAClusterStaysAsItWasRead(t *testing.T) {
+	f := quiet()
+	f.Connect("a", now)
+	x, y := state("x", report.InSync, report.HealthHealthy), state("y", report.InSync, report.HealthHealthy)
+	f.Report("a", whole(x, y), now)
+	before := f.Get("a")
+	drifted := x
+	drifted.Sync = report.Drifted
+	r := report.Report{States: []report.State{drifted}, Removed: []desired.Key{y.Key}, Digest: whole(drifted).Digest}
+	if !f.Report("a", r, now) {
+		t.Fatal("the report was not taken")
+	}
+	if diff := cmp.Diff(map[desired.Key]report.State{x.Key: x, y.Key: y}, before.States()); diff != "" {
+		t.Errorf("what was read before was altered (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[desired.Key]report.State{x.Key: drifted}, f.Get("a").States()); diff != "" {
+		t.Errorf("after (-want +got):\n%s", diff)
+	}
 }
 
 func TestOnlyWhatChangedIsTold(t *testing.T) {
@@ -240,13 +263,13 @@ func TestReportsOfManyClustersAtOnceAreAllEntered(t *testing.T) {
 				f.Report(name, whole(s), now)
 				f.Heard(name, now, "", 0)
 				f.Digest(name)
-				_ = f.Get(name).States[key("x")]
+				_, _ = f.Get(name).Of(key("x"))
 			}
 		})
 	}
 	wg.Wait()
 	for _, name := range f.Names() {
-		if c := f.Get(name); f.Digest(name) != report.Digest(c.States) {
+		if c := f.Get(name); f.Digest(name) != report.Digest(c.States()) {
 			t.Errorf("%s holds another digest than its states'", name)
 		}
 	}

@@ -54,7 +54,7 @@ func (m Member) Sync() report.Sync {
 func (f *Fleet) Member(cluster string, key desired.Key, want desired.Digest, now time.Time, heartbeat time.Duration) Member {
 	c := f.Get(cluster)
 	m := Member{Cluster: cluster, Connection: c.State(now, heartbeat), Want: want}
-	if s, ok := c.States[key]; ok {
+	if s, ok := c.Of(key); ok {
 		m.State, m.Reported = s, c.Reported
 		m.FromTerm = c.FromTerm && (c.Confirmed || !c.Connected)
 		if c.Confirmed {

@@ -5,8 +5,6 @@ package report
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -178,11 +176,11 @@ func Digest(states map[desired.Key]State) desired.Digest {
 
 // DigestOf is Digest for those who know each state's digest.
 func DigestOf(digests map[desired.Key]desired.Digest) desired.Digest {
-	h := sha256.New()
+	sum := desired.NewSum()
 	for _, k := range slices.SortedFunc(maps.Keys(digests), desired.Key.Compare) {
-		fmt.Fprintf(h, "%s %s\n", k, digests[k])
+		sum.Add(k, digests[k])
 	}
-	return desired.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
+	return sum.Digest()
 }
 
 // Report changes what the hub knows: everything when Full, else the States
@@ -196,23 +194,6 @@ type Report struct {
 	Digest desired.Digest `cbor:"5,keyasint"`
 	// At is the agent's clock, Unix milliseconds.
 	At int64 `cbor:"6,keyasint"`
-}
-
-// Apply returns states changed by r. It never alters the map given.
-func (r Report) Apply(states map[desired.Key]State) map[desired.Key]State {
-	next := make(map[desired.Key]State, len(states)+len(r.States))
-	if !r.Full {
-		for k, s := range states {
-			next[k] = s
-		}
-	}
-	for _, k := range r.Removed {
-		delete(next, k)
-	}
-	for _, s := range r.States {
-		next[s.Key] = s
-	}
-	return next
 }
 
 // Worse orders states by how much they need attention, worst first.

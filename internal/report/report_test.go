@@ -16,23 +16,6 @@ func well(app string) report.State {
 	return report.State{Key: desired.Key{Project: "demo", Application: app}, Entry: desired.Sum([]byte(app)), Sync: report.InSync, Health: report.HealthHealthy, Objects: 3, Applied: 3, Ready: 3}
 }
 
-func TestAReportNeverAltersTheStatesItIsAppliedTo(t *testing.T) {
-	a, b := well("a"), well("b")
-	before := map[desired.Key]report.State{a.Key: a, b.Key: b}
-	changed := a
-	changed.Sync = report.Drifted
-	after := report.Report{States: []report.State{changed}, Removed: []desired.Key{b.Key}}.Apply(before)
-	if diff := cmp.Diff(map[desired.Key]report.State{a.Key: changed}, after); diff != "" {
-		t.Errorf("after (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(map[desired.Key]report.State{a.Key: a, b.Key: b}, before); diff != "" {
-		t.Errorf("before was altered:\n%s", diff)
-	}
-	if got := (report.Report{Full: true}).Apply(before); len(got) != 0 {
-		t.Errorf("an empty whole leaves %v", got)
-	}
-}
-
 func TestTheWorstStandsFirst(t *testing.T) {
 	order := []report.State{
 		{Sync: report.Failed, Health: report.HealthHealthy}, {Sync: report.Held, Health: report.HealthDegraded},

@@ -65,7 +65,8 @@ func eventTime(e eventsv1.Event) time.Time {
 func (s *server) driftEvents(app *v1alpha1.Application) []fleet.Event {
 	var out []fleet.Event
 	for _, cluster := range app.Status.Clusters {
-		for _, ch := range s.Fleet.Get(cluster).States[keyOf(app)].Drift {
+		last, _ := s.Fleet.Get(cluster).Of(keyOf(app))
+		for _, ch := range last.Drift {
 			out = append(out, driftEvent(cluster, ch))
 		}
 	}

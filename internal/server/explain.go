@@ -103,7 +103,7 @@ func (s *server) explainCluster(ctx context.Context, app *v1alpha1.Application, 
 		}
 	}
 	seen := s.Fleet.Get(name)
-	out.Confirmed = seen.Desired != "" && seen.Desired == s.Book.Root(name).Digest()
+	out.Confirmed = seen.Desired != "" && seen.Desired == s.Book.Page(name).Digest()
 	out.Heard = seen.Heard
 	c, err := s.cluster(ctx, name)
 	switch {

@@ -254,7 +254,7 @@ func (s *server) orphanPart(o *fleet.Overview, clusters []v1alpha1.Cluster, apps
 	}
 	for i := range clusters {
 		name := clusters[i].Name
-		for k, st := range s.Fleet.Get(name).States {
+		for k, st := range s.Fleet.Get(name).States() {
 			if st.Sync == report.Held && !known[k] {
 				o.Decisions = append(o.Decisions, fleet.Attention{Subject: k.String(), Cluster: name, Reason: reasonOf(st), Message: st.Message,
 					Do: "atoll recover"})

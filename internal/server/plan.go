@@ -244,6 +244,6 @@ func (p *planner) sides(app *v1alpha1.Application, next application.Rehearsal) [
 // this is nothing: its turn is yet to come.
 func (p *planner) hasNothing(cluster string, before desired.Entry) bool {
 	seen := p.Fleet.Get(cluster)
-	_, has := seen.States[before.Key]
+	_, has := seen.Of(before.Key)
 	return before.Hold && seen.FromTerm && !has
 }

@@ -105,7 +105,7 @@ func (s *server) report(r *http.Request) (any, error) {
 	}
 	seen := s.Fleet.Get(c.Name)
 	out := fleet.ClusterReport{Cluster: c.Name, Connection: s.Gateway.Connection(c.Name), AsOf: seen.Reported, States: []report.State{}}
-	for _, st := range seen.States {
+	for _, st := range seen.States() {
 		out.States = append(out.States, st)
 	}
 	slices.SortFunc(out.States, report.Worse)

@@ -82,14 +82,17 @@ func TestAnAgentAndAHubThatWasTakenOver(t *testing.T) {
 	resend := func(m wire.Message) bool { return m.Resend != nil && m.Resend.Desired }
 
 	t.Run("a change against another base", func(t *testing.T) {
-		d := desired.Diff(rootOf(t, entryOf(project, "other", good.Digest())), rootOf(t))
+		other := entryOf(project, "other", good.Digest())
+		d := desired.Delta{Base: rootOf(t, other).Digest(), Target: rootOf(t).Digest(), Removes: []desired.Key{other.Key}}
 		c.say(wire.Message{Desired: &wire.Desired{Delta: d}})
 		c.hears("a request for the whole", resend)
 		unharmed(t)
 	})
 	t.Run("a change with a forged target", func(t *testing.T) {
-		d := desired.Diff(honest, rootOf(t))
-		d.Target = desired.Sum([]byte("something else"))
+		d := desired.Delta{Base: honest.Digest(), Target: desired.Sum([]byte("something else"))}
+		for _, e := range honest.Entries {
+			d.Removes = append(d.Removes, e.Key)
+		}
 		c.say(wire.Message{Desired: &wire.Desired{Delta: d}})
 		c.hears("a request for the whole", resend)
 		unharmed(t)

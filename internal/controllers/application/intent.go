@@ -259,7 +259,7 @@ func (r *Intent) enterHeld(app *v1alpha1.Application) {
 // released reports whether the agent said that it let go of exactly this entry.
 func (r *Intent) released(cluster string, e desired.Entry) bool {
 	c := r.Fleet.Get(cluster)
-	s, ok := c.States[e.Key]
+	s, ok := c.Of(e.Key)
 	return c.FromTerm && ok && s.Sync == report.Withdrawn && s.Entry == e.Digest()
 }
 

@@ -192,7 +192,7 @@ func (r *Reconciler) report(c *v1alpha1.Cluster, seen observed.Cluster, now time
 	if !due && seen.Connected { // a link that has just closed leaves its last word
 		return false
 	}
-	c.Status.Report = &v1alpha1.StoredReport{ReceivedAt: metav1.NewTime(received), Data: observed.Pack(seen.States)}
+	c.Status.Report = &v1alpha1.StoredReport{ReceivedAt: metav1.NewTime(received), Data: observed.Pack(seen.States())}
 	return true
 }
 
