@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/marks"
 )
 
 // made is what another tool applied, with its marks.
@@ -39,12 +40,12 @@ func marked(name, color string, labels, annotations map[string]any) map[string]a
 func TestWhatAnotherToolReconcilesIsRefusedByItsName(t *testing.T) {
 	w := newWorld(t)
 	w.ownNamespace()
-	w.made(configs, "argocd-controller", marked("argo", "red", nil, map[string]any{argoTracking: "shop:/ConfigMap:x/argo"}))
-	w.made(configs, "argocd-controller", marked("unlike", "green", nil, map[string]any{argoTracking: "shop:/ConfigMap:x/unlike"}))
-	w.made(configs, "argocd-controller", marked("label", "red", map[string]any{plainName: "shop"}, nil))
+	w.made(configs, "argocd-controller", marked("argo", "red", nil, map[string]any{marks.ArgoTracking: "shop:/ConfigMap:x/argo"}))
+	w.made(configs, "argocd-controller", marked("unlike", "green", nil, map[string]any{marks.ArgoTracking: "shop:/ConfigMap:x/unlike"}))
+	w.made(configs, "argocd-controller", marked("label", "red", map[string]any{marks.ArgoPlain: "shop"}, nil))
 	w.made(configs, "kustomize-controller", marked("flux", "red", map[string]any{"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}, nil))
 	w.made(configs, "helm-controller", marked("helm", "red", map[string]any{"helm.toolkit.fluxcd.io/name": "web", "helm.toolkit.fluxcd.io/namespace": "shop"}, nil))
-	w.made(configs, "person", marked("plain", "red", map[string]any{plainName: "shop"}, nil))
+	w.made(configs, "person", marked("plain", "red", map[string]any{marks.ArgoPlain: "shop"}, nil))
 	tools := map[string]string{"argo": "Argo CD application shop", "unlike": "Argo CD application shop", "label": "Argo CD application shop", "flux": "Flux Kustomization flux-system/apps", "helm": "Flux HelmRelease shop/web"}
 	all := configMap("plain", "color", "red")
 	before := map[string]string{}
@@ -70,9 +71,9 @@ func TestWhatAnotherToolReconcilesIsRefusedByItsName(t *testing.T) {
 	}
 	w.eventually("what nobody reconciles is adopted", func() bool { return field(w.get(configs, "plain"), "data", "color") == "blue" })
 
-	w.edit(configs, "argo", `{"metadata":{"annotations":{"`+argoTracking+`":null}}}`)
-	w.edit(configs, "unlike", `{"metadata":{"annotations":{"`+argoTracking+`":null}}}`)
-	w.edit(configs, "label", `{"metadata":{"labels":{"`+plainName+`":null}}}`)
+	w.edit(configs, "argo", `{"metadata":{"annotations":{"`+marks.ArgoTracking+`":null}}}`)
+	w.edit(configs, "unlike", `{"metadata":{"annotations":{"`+marks.ArgoTracking+`":null}}}`)
+	w.edit(configs, "label", `{"metadata":{"labels":{"`+marks.ArgoPlain+`":null}}}`)
 	w.edit(configs, "flux", `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/name":null}}}`)
 	w.edit(configs, "helm", `{"metadata":{"labels":{"helm.toolkit.fluxcd.io/name":null}}}`)
 	w.synced("shop")
@@ -98,7 +99,7 @@ func (w *world) refused(app string, tools map[string]string) {
 // The marks of a manifest that was copied from there are our own.
 func TestMarksInAManifestOfOursAreNobodyElses(t *testing.T) {
 	w := newWorld(t)
-	copied := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, namespace: $NS, annotations: {" + argoTracking + ": 'shop:/ConfigMap:x/copied'}}\n"
+	copied := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, namespace: $NS, annotations: {" + marks.ArgoTracking + ": 'shop:/ConfigMap:x/copied'}}\n"
 	w.deploy("shop", copied, func(e *desired.Entry) { e.Policy.Adopt = true })
 	w.synced("shop")
 	w.deleteObject(configs, "copied")

@@ -21,6 +21,8 @@ type planOptions struct {
 	deploy   deployOptions
 	revision string
 	output   string
+	// live has the members asked, too.
+	live bool
 }
 
 // deployFlags are those of deploy that say what is delivered and where.
@@ -44,15 +46,18 @@ together, deletions first. Nothing is written, neither to the hub nor to a clust
   atoll plan app/NAME              what is still to come of the application as it is;
                                    with --revision, as "atoll rollback --to" would
 
-Values of Secrets are never shown. What only a cluster knows, such as fields that
-somebody else owns there, is not in a plan: "atoll diff" asks the clusters.
+Values of Secrets are never shown. What only a cluster knows is in a plan with
+--live, which asks those that would change: what drifted there, and as you, what is
+there already and would conflict or be adopted. It names who did not answer, and
+what you may not read there.
 
-Exit codes: 0 nothing would change, 1 changes or refusals, 2 a failure, 3 nothing
-that is known, but a part of the plan is not known.`,
+Exit codes: 0 nothing would change, 1 changes, refusals or findings of --live, 2 a
+failure, 3 nothing that is known, but a part of the plan is not known.`,
 		Example: `  atoll plan -f fleet/
   atoll plan shop -f deploy/ -p demo --to 'stage=production'
   atoll plan web --image ghcr.io/team/web:2.2 -p demo
   atoll plan app/shop --revision shop-4be0a7c2d1f3
+  atoll plan -f fleet/ --live
   atoll plan -f fleet/ -o sarif > plan.sarif`,
 		Args: atMostOne("application"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,6 +71,7 @@ that is known, but a part of the plan is not known.`,
 		cmd.Flags().AddFlag(scratch.Flags().Lookup(name))
 	}
 	cmd.Flags().StringVar(&o.revision, "revision", "", "as if the application were pinned to this revision")
+	cmd.Flags().BoolVar(&o.live, "live", false, "ask the clusters too: what drifted, and what is there already")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text, json, yaml or sarif")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json", "yaml", "sarif"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("cluster", c.completeNames(clusterKind))
@@ -96,6 +102,11 @@ func (c *console) plan(ctx context.Context, args []string, o planOptions) error 
 	}
 	if err != nil {
 		return err
+	}
+	if o.live {
+		if err := c.planLive(ctx, answer); err != nil {
+			return err
+		}
 	}
 	if err := c.tellPlan(answer, o); err != nil {
 		return err
@@ -131,7 +142,7 @@ func (c *console) tellPlan(answer *fleet.PlanAnswer, o planOptions) error {
 func verdict(answer *fleet.PlanAnswer) error {
 	partial := len(answer.Unknown) > 0
 	for i := range answer.Plans {
-		if !answer.Plans[i].Empty() {
+		if !answer.Plans[i].Empty() || len(answer.Plans[i].Live) > 0 {
 			return no()
 		}
 		partial = partial || len(answer.Plans[i].Unknown) > 0

@@ -49,6 +49,13 @@ func aPlan() *fleet.PlanAnswer {
 			Rollout: &plan.Rollout{OnFailure: v1alpha1.Halt, Absent: []string{"eu-2"}, Waves: []v1alpha1.RolloutWave{
 				{Clusters: []string{"eu-1"}, Soak: metav1.Duration{Duration: 15 * time.Minute}}, {Clusters: []string{"eu-2", "us-2"}, Approval: true, Gates: []v1alpha1.Gate{{Name: "errors"}}},
 			}},
+			Live: []plan.Finding{
+				{Kind: plan.FoundConflict, Ref: deploymentWeb, Clusters: []string{"us-2"}, Message: "it is there already, by kubectl, and not Atoll's: it is refused where it says otherwise; spec.adopt takes it over"},
+				{Kind: plan.FoundOwned, Ref: old, Clusters: []string{"us-2"}, Message: "application demo/old keeps it there"},
+				{Kind: plan.FoundAdoption, Ref: secret, Clusters: []string{"us-2"}, Message: "it is there already, and would be taken over"},
+				{Kind: plan.FoundMissing, Ref: old, Clusters: []string{"eu-1"}, Message: "it is gone already"},
+				{Kind: plan.FoundDrift, Ref: deploymentWeb, Clusters: []string{"eu-1", "eu-2"}, Changes: []report.Change{{Path: "spec.replicas", Old: "5", New: "2", Manager: "kubectl-scale"}}},
+			},
 			Unknown: []plan.Unknown{{Clusters: []string{"us-7"}, Message: "the hub asks it to keep what it has, and does not know now what that is"}},
 		}},
 		Unknown: []plan.Unknown{{Message: "project bank is not yours to plan for"}},
@@ -74,12 +81,13 @@ func TestTheVerdictOfAPlan(t *testing.T) {
 		answer fleet.PlanAnswer
 		code   int
 	}{
-		"nothing would change":             {fleet.PlanAnswer{Plans: []plan.Plan{{Unchanged: 3}}}, exitOK},
-		"something would":                  {*aPlan(), exitNo},
-		"it would be refused":              {fleet.PlanAnswer{Plans: []plan.Plan{{Refusals: []plan.Refusal{{}}}}}, exitNo},
-		"a part of it is not known":        {fleet.PlanAnswer{Plans: []plan.Plan{{Unknown: unknown}}}, exitPartial},
-		"a project cannot be looked into":  {fleet.PlanAnswer{Unknown: unknown}, exitPartial},
-		"changes, and a part is not known": {fleet.PlanAnswer{Plans: []plan.Plan{{Held: &plan.Held{}}}, Unknown: unknown}, exitNo},
+		"nothing would change":                    {fleet.PlanAnswer{Plans: []plan.Plan{{Unchanged: 3}}}, exitOK},
+		"something would":                         {*aPlan(), exitNo},
+		"nothing would, but a member has drifted": {fleet.PlanAnswer{Plans: []plan.Plan{{Live: []plan.Finding{{}}}}}, exitNo},
+		"it would be refused":                     {fleet.PlanAnswer{Plans: []plan.Plan{{Refusals: []plan.Refusal{{}}}}}, exitNo},
+		"a part of it is not known":               {fleet.PlanAnswer{Plans: []plan.Plan{{Unknown: unknown}}}, exitPartial},
+		"a project cannot be looked into":         {fleet.PlanAnswer{Unknown: unknown}, exitPartial},
+		"changes, and a part is not known":        {fleet.PlanAnswer{Plans: []plan.Plan{{Held: &plan.Held{}}}, Unknown: unknown}, exitNo},
 	} {
 		if got := codeOf(verdict(&tt.answer)); got != tt.code {
 			t.Errorf("%s: %d, not %d", name, got, tt.code)
@@ -142,6 +150,7 @@ func TestFindingsAreSARIF(t *testing.T) {
 	for rule, level := range map[string]string{
 		"deletion": "warning", "cluster-left": "warning", "leaving-held": "warning", "refused": "error",
 		"api-missing": "error", "api-deprecated": "warning", "unknown": "note",
+		"live-conflict": "error", "live-adoption": "warning", "live-missing": "warning", "live-drift": "warning",
 	} {
 		if found[rule] != level {
 			t.Errorf("%s is told as %q, not %q", rule, found[rule], level)

@@ -81,6 +81,10 @@ var sarifRules = []struct{ id, level, text string }{
 	{"refused", "error", "The project may not deliver it, or it cannot be delivered"},
 	{"api-missing", "error", "A cluster does not serve the kind"},
 	{"api-deprecated", "warning", "The kind is deprecated on a cluster"},
+	{"live-conflict", "error", "An object is there already, and others keep it"},
+	{"live-adoption", "warning", "An object is there already, and would be taken over"},
+	{"live-missing", "warning", "An object that would change is not there"},
+	{"live-drift", "warning", "An object is not as it is asked for now"},
 	{"unknown", "note", "A part of the plan is not known"},
 }
 
@@ -141,9 +145,29 @@ func (s *sarif) plan(p *plan.Plan) {
 		rule := map[plan.Level]string{plan.Missing: "api-missing", plan.Deprecated: "api-deprecated"}[a.Level]
 		s.find(rule, app, "%s %s (%s) on %s: %s", a.Version, a.Kind, list(refNames(a.Objects), 3), list(a.Clusters, 8), a.Message)
 	}
+	for _, f := range p.Live {
+		s.find(liveRules[f.Kind], app+"/"+f.Ref.String(), "%s on %s%s", f.Ref, list(f.Clusters, 8), foundWords(f))
+	}
 	for _, u := range p.Unknown {
 		s.find("unknown", app, "%s: %s", fallback(list(u.Clusters, 8), "all clusters"), u.Message)
 	}
+}
+
+// liveRules are the rules of what --live finds.
+var liveRules = map[plan.FindingKind]string{
+	plan.FoundConflict: "live-conflict", plan.FoundOwned: "live-conflict", plan.FoundAdoption: "live-adoption",
+	plan.FoundMissing: "live-missing", plan.FoundDrift: "live-drift",
+}
+
+func foundWords(f plan.Finding) string {
+	words := ""
+	if f.Message != "" {
+		words = ": " + f.Message
+	}
+	for _, ch := range f.Changes {
+		words += fmt.Sprintf("; %s is %s and asked for as %s", ch.Path, value(ch.Old), value(ch.New))
+	}
+	return words
 }
 
 func (s *sarif) find(rule, at, format string, args ...any) {

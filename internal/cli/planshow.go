@@ -32,6 +32,7 @@ func (v view) plan(b *strings.Builder, p *plan.Plan) {
 	}
 	v.loud(b, p)
 	v.trouble(b, p)
+	v.found(b, p.Live)
 	v.unknown(b, "  ", p.Unknown)
 	for i := range p.Classes {
 		v.class(b, &p.Classes[i])
@@ -54,6 +55,24 @@ func (v view) trouble(b *strings.Builder, p *plan.Plan) {
 			paint = red
 		}
 		v.wrapped(b, "  ", fmt.Sprintf("%s %s %s (%s) on %s: %s", a.Level, a.Version, a.Kind, list(refNames(a.Objects), 3), list(a.Clusters, 8), a.Message), paint)
+	}
+}
+
+// found is what the members were seen to have.
+func (v view) found(b *strings.Builder, all []plan.Finding) {
+	for _, f := range all {
+		paint := yellow
+		if f.Kind == plan.FoundConflict || f.Kind == plan.FoundOwned {
+			paint = red
+		}
+		line := fmt.Sprintf("%s %s on %s", f.Kind, label(f.Ref), list(f.Clusters, 8))
+		if f.Message != "" {
+			line += ": " + f.Message
+		}
+		v.wrapped(b, "  ", line, paint)
+		for _, ch := range f.Changes {
+			v.wrapped(b, "      ", fmt.Sprintf("%s: live %s, asked %s%s", ch.Path, value(ch.Old), value(ch.New), changedBy(v, ch)), plain)
+		}
 	}
 }
 

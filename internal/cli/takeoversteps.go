@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	foreignmarks "atoll.dev/atoll/internal/marks"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -160,11 +161,11 @@ func (m *memberCalls) unmark(ctx context.Context, ref report.ObjectRef) (bool, e
 		}
 	}
 	metadata := map[string]any{"resourceVersion": live.GetResourceVersion()}
-	if _, ok := live.GetAnnotations()[argoTracking]; ok {
-		metadata["annotations"] = map[string]any{argoTracking: nil}
+	if _, ok := live.GetAnnotations()[foreignmarks.ArgoTracking]; ok {
+		metadata["annotations"] = map[string]any{foreignmarks.ArgoTracking: nil}
 	}
-	if _, ok := live.GetLabels()[argoInstance]; ok {
-		metadata["labels"] = map[string]any{argoInstance: nil}
+	if _, ok := live.GetLabels()[foreignmarks.ArgoInstance]; ok {
+		metadata["labels"] = map[string]any{foreignmarks.ArgoInstance: nil}
 	}
 	switch {
 	case len(held) == 0:
@@ -182,11 +183,6 @@ func (m *memberCalls) unmark(ctx context.Context, ref report.ObjectRef) (bool, e
 	_, err = resource.Patch(ctx, ref.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	return true, err
 }
-
-const (
-	argoTracking = "argocd.argoproj.io/tracking-id"
-	argoInstance = "argocd.argoproj.io/instance"
-)
 
 func (t *takeover) adopt(ctx context.Context) error {
 	var targets []target

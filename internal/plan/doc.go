@@ -5,7 +5,7 @@
 //
 // What the entries are is decided by the hub's own functions (internal/assign,
 // internal/rollout); this package compares them. It is pure: internal/server
-// gathers its Input. What only a member knows, such as fields that somebody
-// else owns there, is not in a plan; Deletions counts what the hub delivers, not
-// what an agent recorded.
+// gathers its Input. What only a member knows, such as objects that are there
+// already, is not in a plan before somebody who asked the member has it Meet the
+// live object; Deletions counts what the hub delivers, not what an agent recorded.
 package plan

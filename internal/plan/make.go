@@ -173,7 +173,7 @@ func (m *maker) compare(before, after *desired.Entry) (*class, error) {
 		c.From = before.Revision
 	}
 	if runs(after) {
-		c.To = after.Revision
+		c.To, c.Adopt = after.Revision, after.Policy.Adopt
 	}
 	c.Objects = compare(old, c.after)
 	c.HeldCount, c.Held = heldDeletions(after, c.Objects, len(c.after))
@@ -194,16 +194,7 @@ func (m *maker) objects(e *desired.Entry) ([]object, error) {
 	return objects(e, r.bundle)
 }
 
-func (m *maker) unknown(cluster, message string) {
-	u := &m.plan.Unknown
-	i := slices.IndexFunc(*u, func(k Unknown) bool { return k.Message == message })
-	if i < 0 {
-		i, *u = len(*u), append(*u, Unknown{Message: message})
-	}
-	if cluster != "" {
-		(*u)[i].Clusters = append((*u)[i].Clusters, cluster)
-	}
-}
+func (m *maker) unknown(cluster, message string) { m.plan.Unsaid(cluster, message) }
 
 // finish orders the classes, loud ones first, and limits what they tell.
 func (m *maker) finish() {

@@ -63,6 +63,8 @@ type Plan struct {
 	Rollout *Rollout `json:"rollout,omitempty"`
 	// Waits is why nothing of it would begin now.
 	Waits string `json:"waits,omitempty"`
+	// Live is what members were found to be like, where they were asked.
+	Live []Finding `json:"live,omitempty"`
 	// Unknown are parts of which nothing can be said, and why.
 	Unknown []Unknown `json:"unknown,omitempty"`
 }
@@ -102,6 +104,8 @@ type Class struct {
 	HeldCount int    `json:"heldCount,omitempty"`
 	// Settings are rules of delivery that change.
 	Settings []Field `json:"settings,omitempty"`
+	// Adopt says that what is there already would be taken over.
+	Adopt bool `json:"adopt,omitempty"`
 }
 
 // Action is what would become of an object.
