@@ -3,6 +3,8 @@ package v1alpha1
 import "k8s.io/apimachinery/pkg/runtime"
 
 // HelmOptions say how a chart is rendered.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.skipHooks) && self.skipHooks && has(self.tests) && self.tests)",message="give skipHooks or tests, not both: tests are hooks"
 type HelmOptions struct {
 	// ReleaseName is .Release.Name; default: the application's name.
 	// +kubebuilder:validation:MaxLength=53
@@ -27,6 +29,9 @@ type HelmOptions struct {
 	// SkipHooks delivers a chart without its hooks, which are never run; one that
 	// has any beside tests is refused otherwise.
 	SkipHooks bool `json:"skipHooks,omitempty"`
+	// Tests delivers what `helm test` would run as objects of phase Verify, which
+	// try out each content on each cluster. Without it tests are left out.
+	Tests bool `json:"tests,omitempty"`
 	// SkipCRDs leaves out what lies in crds/.
 	SkipCRDs bool `json:"skipCRDs,omitempty"`
 }

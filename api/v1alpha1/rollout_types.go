@@ -105,8 +105,8 @@ type Gate struct {
 	Name string `json:"name"`
 	// CEL is an expression over `cluster` (name, labels, provider, region,
 	// jurisdiction) and what it reports of the version, `report` (objects, applied,
-	// ready, assumed, corrections, drifted), and with prometheus over `value`. It
-	// must be true.
+	// ready, assumed, corrections, drifted, verification), and with prometheus over
+	// `value`. It must be true.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	CEL string `json:"cel"`

@@ -312,6 +312,20 @@ func TestTheFirstBrokenLinkIsNamed(t *testing.T) {
 			explain.Health, "two", explain.Broken, "11 of 12 objects ready; Deployment.apps/web in shop: Progress deadline exceeded", "atoll tree app/shop -C two",
 		},
 		{
+			"what tries the content out has failed",
+			func(f *explain.Facts) {
+				f.Clusters[1].State.Verification = &report.Verification{Verdict: report.VerificationFailed, Object: web, Message: "the job failed"}
+			},
+			explain.Health, "two", explain.Broken, "12 of 12 objects ready; verification Failed: Deployment.apps/web in shop: the job failed", "atoll tree app/shop -C two",
+		},
+		{
+			"what tries the content out is under way",
+			func(f *explain.Facts) {
+				f.Clusters[1].State.Verification = &report.Verification{Verdict: report.VerificationRunning, Object: web}
+			},
+			explain.Health, "two", explain.Waiting, "verification Running: Deployment.apps/web in shop", "",
+		},
+		{
 			"a workload is starting",
 			func(f *explain.Facts) { f.Clusters[1].State.Health = report.HealthProgressing },
 			explain.Health, "two", explain.Waiting, "12 of 12", "",

@@ -218,6 +218,7 @@ func (m member) health() Link {
 		if s.Assumed > 0 {
 			l.Why += fmt.Sprintf(", %d of them assumed: their kinds say nothing of their health", s.Assumed)
 		}
+		l.verify(s.Verification, m.target())
 	case report.HealthProgressing:
 		l.Outcome, l.Why = Waiting, m.unhealthy(l.Why)
 	case report.HealthDegraded:
@@ -226,6 +227,20 @@ func (m member) health() Link {
 		l.Why = m.unhealthy(l.Why)
 	}
 	return l
+}
+
+// verify adds what tries the content out to what is said of its health.
+func (l *Link) verify(v *report.Verification, target string) {
+	if v == nil {
+		return
+	}
+	l.Why += "; verification " + v.String()
+	switch v.Verdict {
+	case report.VerificationRunning:
+		l.Outcome = Waiting
+	case report.VerificationFailed:
+		l.Outcome, l.Do = Broken, "see its pods with atoll tree "+target+", and deploy what is mended: a content is verified once"
+	}
 }
 
 func (m member) unhealthy(ready string) string {

@@ -35,7 +35,12 @@ func (x *flux) helmRelease(u *unstructured.Unstructured) {
 	x.ignored(drift, &out)
 	drift.done()
 	f.lose("postRenderers", "write what they change into the chart or its values")
-	f.lose("test", "a chart's tests are not run")
+	tests := f.sub("test")
+	helm.Tests = tests.flag("enable")
+	tests.skip("timeout")
+	tests.note("ignoreFailures", "tests that fail halt a rollout, and nothing else")
+	tests.lose("filters", "all tests of the chart are run")
+	tests.done()
 	f.skip("interval", "timeout", "install", "upgrade", "rollback", "uninstall", "maxHistory", "storageNamespace", "waitStrategy")
 	if upgrade := f.sub("upgrade"); upgrade.has("remediation") {
 		upgrade.note("remediation", "say in spec.rollout what a failure does: onFailure: Rollback")

@@ -142,7 +142,7 @@ func inputs(app *v1alpha1.Application, s source.Snapshot, namespace string) (ren
 		return in, source.Refuse(RenderRefused, "spec.source has both helm and kustomize: keep the one that %s is", path.Clean(s.Path))
 	case h != nil:
 		in.Type = render.Helm
-		in.Helm.ValuesFiles, in.Helm.SkipHooks, in.Helm.SkipCRDs = h.ValuesFiles, h.SkipHooks, h.SkipCRDs
+		in.Helm.ValuesFiles, in.Helm.SkipHooks, in.Helm.Tests, in.Helm.SkipCRDs = h.ValuesFiles, h.SkipHooks, h.Tests, h.SkipCRDs
 		if h.ReleaseName != "" {
 			in.Helm.Release = h.ReleaseName
 		}

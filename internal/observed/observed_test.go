@@ -288,6 +288,9 @@ func TestCountsAddUp(t *testing.T) {
 			if rapid.Bool().Draw(t, "reported") {
 				m.Reported = now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "age")) * time.Second)
 				m.State = state("x", rapid.SampledFrom(syncs).Draw(t, "sync"), rapid.SampledFrom(healths).Draw(t, "health"))
+				if rapid.Bool().Draw(t, "tried") {
+					m.State.Verification = &report.Verification{Verdict: rapid.SampledFrom([]report.Verdict{report.VerificationPassed, report.VerificationFailed}).Draw(t, "verdict")}
+				}
 				if oldest.IsZero() || m.Reported.Before(oldest) {
 					oldest = m.Reported
 				}
@@ -305,14 +308,17 @@ func TestCountsAddUp(t *testing.T) {
 		if !s.AsOf.Equal(oldest) || len(s.Exceptions) > observed.MaxExceptions {
 			t.Fatalf("as of %v, %d exceptions", s.AsOf, len(s.Exceptions))
 		}
-		bad := 0
+		bad, disproved := 0, 0
 		for _, m := range members {
-			if m.Sync() != report.InSync || m.Health() != report.HealthHealthy {
+			if m.Disproved() {
+				disproved++
+			}
+			if m.Disproved() || m.Sync() != report.InSync || m.Health() != report.HealthHealthy {
 				bad++
 			}
 		}
-		if len(s.Exceptions) != min(bad, observed.MaxExceptions) {
-			t.Fatalf("%d exceptions of %d", len(s.Exceptions), bad)
+		if len(s.Exceptions) != min(bad, observed.MaxExceptions) || int(s.Disproved) != disproved {
+			t.Fatalf("%d exceptions of %d, disproved %d of %d", len(s.Exceptions), bad, s.Disproved, disproved)
 		}
 	})
 }

@@ -41,6 +41,13 @@ func (m Member) Health() report.Health {
 	return m.State.Health
 }
 
+// Disproved tells that what tries the wanted content out has failed, as far as may
+// be believed.
+func (m Member) Disproved() bool {
+	v := m.State.Verification
+	return m.Current() && v != nil && v.Verdict == report.VerificationFailed
+}
+
 // Sync is the sync that may be believed: a report about another entry, or
 // none, means that the change is still under way.
 func (m Member) Sync() report.Sync {
@@ -72,6 +79,8 @@ const MaxExceptions = 10
 type Summary struct {
 	Counts     v1alpha1.Counts
 	Exceptions []v1alpha1.Exception
+	// Disproved counts members on which what tries the content out has failed.
+	Disproved int32
 	// AsOf is the oldest report included; zero when there is none.
 	AsOf time.Time
 }
@@ -92,7 +101,11 @@ func Summarise(members []Member) Summary {
 			s.AsOf = m.Reported
 		}
 		Count(&s.Counts, m.Sync(), m.Health())
-		if m.Sync() != report.InSync || m.Health() != report.HealthHealthy {
+		disproved := m.Disproved()
+		if disproved {
+			s.Disproved++
+		}
+		if m.Sync() != report.InSync || m.Health() != report.HealthHealthy || disproved {
 			bad = append(bad, m)
 		}
 	}

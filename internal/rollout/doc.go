@@ -9,7 +9,8 @@
 // Silence is never health: of a cluster that was connected when the run began
 // and is not heard since, the run waits until its deadline and then fails. Only
 // one that was away from the beginning is passed over, and not if the whole
-// wave is away.
+// wave is away. Where the version brings what tries it out, that must have passed
+// on all of them too.
 //
 // Outside of its windows (Windows) a run begins no cluster, and goes on watching
 // and taking back; a freeze (FrozenBy) has it stand where it is, in all it does.

@@ -58,6 +58,8 @@ type ReportReading struct {
 	Corrections int64 `cel:"corrections"`
 	// Drifted tells that what others changed is not put right.
 	Drifted bool `cel:"drifted"`
+	// Verification is Running, Passed or Failed; empty when nothing tries the version.
+	Verification string `cel:"verification"`
 }
 
 var gateEnv = sync.OnceValues(func() (*cel.Env, error) { return newGateEnv() })
@@ -138,17 +140,18 @@ func (g *Gate) Refuse(r *Reading, well time.Time) error {
 
 // String is the values, as gates name them.
 func (r ReportReading) String() string {
-	return fmt.Sprintf("objects %d, applied %d, ready %d, assumed %d, corrections %d, drifted %v",
-		r.Objects, r.Applied, r.Ready, r.Assumed, r.Corrections, r.Drifted)
+	return fmt.Sprintf("objects %d, applied %d, ready %d, assumed %d, corrections %d, drifted %v, verification %q",
+		r.Objects, r.Applied, r.Ready, r.Assumed, r.Corrections, r.Drifted, r.Verification)
 }
 
 // gateLook is how often a wave that a gate holds back looks again, beside each
 // time that one of its clusters speaks.
 const gateLook = 30 * time.Second
 
-// refused are the clusters of this wave that its gates hold back, sorted, with the
-// reason of one. Each answers for itself.
+// refused are the clusters of this wave that verification or gates hold back,
+// sorted, with the reason of one. Each answers for itself.
 func (s *step) refused() (names []string, why string) {
+	names, why = s.unproven()
 	from, to := s.bounds()
 	for _, g := range s.plan.Waves[s.status.Wave].Gates {
 		gate, unread := CompileGate(g)

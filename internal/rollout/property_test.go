@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/rollout"
 )
 
@@ -27,6 +28,8 @@ type site struct {
 	// corrections are what a gate judges; silent tells that it says nothing of them.
 	corrections int64
 	silent      bool
+	// verdict is what tries the target here; empty when nothing does.
+	verdict report.Verdict
 }
 
 func (s *site) member(target v1alpha1.Version) rollout.Member {
@@ -35,8 +38,12 @@ func (s *site) member(target v1alpha1.Version) rollout.Member {
 	if s.silent {
 		reading = nil
 	}
+	var verification *report.Verification
+	if s.connected && s.answered && s.verdict != "" && rollout.Same(s.asked, target) {
+		verification = &report.Verification{Verdict: s.verdict}
+	}
 	return rollout.Member{
-		Connected: s.connected, Gone: s.gone, Reading: reading,
+		Connected: s.connected, Gone: s.gone, Reading: reading, Verification: verification,
 		Passed:  s.connected && s.answered && !bad,
 		Failing: s.connected && s.answered && bad,
 	}
@@ -171,8 +178,12 @@ func (w *world) check(before v1alpha1.RolloutRunStatus, members map[string]rollo
 			w.t.Fatal("a paused run told somebody")
 		}
 		for name, m := range members {
-			if m.Failing && !m.Gone && slices.Contains(w.order[:before.Started], name) {
+			begun := slices.Contains(w.order[:before.Started], name)
+			if m.Failing && !m.Gone && begun {
 				w.t.Fatalf("somebody was told while %s fails", name)
+			}
+			if disproved(m) && !m.Gone && begun && w.run.Spec.Control.Promoted == 0 {
+				w.t.Fatalf("somebody was told although %s has failed its verification", name)
 			}
 		}
 	}
@@ -191,6 +202,10 @@ func (w *world) check(before v1alpha1.RolloutRunStatus, members map[string]rollo
 			if i < int(now.Wave) && i >= int(before.Wave) && !open && !excused && int(w.run.Spec.Control.Promoted) <= i+1 {
 				w.t.Fatalf("wave %d is over: %s passes no gate", i, name)
 			}
+			tried := m.Verification == nil || m.Verification.Verdict == report.VerificationPassed
+			if i < int(now.Wave) && i >= int(before.Wave) && !tried && !excused && int(w.run.Spec.Control.Promoted) <= i+1 {
+				w.t.Fatalf("wave %d is over: the verification of %s is not", i, name)
+			}
 			if i == int(now.Wave) && told && (fresh || !m.Passed) && !excused {
 				underWay++
 			}
@@ -208,13 +223,17 @@ func (w *world) check(before v1alpha1.RolloutRunStatus, members map[string]rollo
 	w.most = max(w.most, now.Started)
 }
 
+func disproved(m rollout.Member) bool {
+	return m.Verification != nil && m.Verification.Verdict == report.VerificationFailed
+}
+
 func back(s v1alpha1.RolloutRunStatus) bool { return s.Phase == v1alpha1.RolloutRollingBack }
 
 // happen is one thing that comes to pass in the world.
 func (w *world) happen() {
 	name := rapid.SampledFrom(w.order).Draw(w.t, "who")
 	s := w.sites[name]
-	switch rapid.IntRange(0, 10).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 11).Draw(w.t, "what") {
 	case 0, 1, 2:
 		s.answered = s.answered || s.connected
 	case 3:
@@ -235,6 +254,8 @@ func (w *world) happen() {
 		}
 	case 10:
 		s.corrections, s.silent = int64(rapid.IntRange(0, 1).Draw(w.t, "corrections")), rapid.Bool().Draw(w.t, "silent")
+	case 11:
+		s.verdict = rapid.SampledFrom([]report.Verdict{"", report.VerificationRunning, report.VerificationPassed, report.VerificationFailed}).Draw(w.t, "verdict")
 	case 9:
 		w.frozen = map[string]string{"": "everything is frozen", "everything is frozen": ""}[w.frozen]
 	}
@@ -260,6 +281,9 @@ func TestWhateverHappensNoWaveIsOvertakenAndEveryRunEnds(t *testing.T) {
 			}
 			for _, s := range w.sites {
 				s.connected, s.broken, s.answered, s.corrections, s.silent = true, false, true, 0, false
+				if s.verdict != "" {
+					s.verdict = report.VerificationPassed
+				}
 			}
 			w.now = w.now.Add(2 * time.Minute)
 			w.look()

@@ -122,7 +122,7 @@ func (s *scene) step() rollout.Outcome {
 	}
 	for _, name := range all[told:out.Status.Started] { // they hear of it, and have not answered
 		m := s.members[name]
-		m.Passed, m.Failing = false, false
+		m.Passed, m.Failing, m.Verification = false, false, nil
 		s.members[name] = m
 	}
 	return out

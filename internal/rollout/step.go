@@ -238,7 +238,7 @@ func (s *step) pass() bool {
 	}
 	s.status.Phase = v1alpha1.RolloutProgressing
 	missing := s.missing()
-	promoted := s.control.Promoted > s.status.Wave+1
+	promoted := s.promotedBeyond(int(s.status.Wave))
 	switch {
 	case len(missing) > 0 || s.status.Started < to:
 		s.status.HealthyAt = nil
@@ -376,8 +376,12 @@ func (s *step) named(names []string) string {
 	if len(names) == 0 {
 		return "nobody"
 	}
-	text := listed(names)
-	if why := s.member(names[0]).Why; why != "" {
+	text, m := listed(names), s.member(names[0])
+	why := m.Why
+	if !m.Failing && m.unverified() != "" {
+		why = m.unverified()
+	}
+	if why != "" {
 		text += ": " + why
 	}
 	return text

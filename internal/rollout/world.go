@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"atoll.dev/atoll/internal/report"
 )
 
 // Member is what a cluster says of the version that the run asks it for now.
@@ -19,6 +21,8 @@ type Member struct {
 	Why  string
 	// Reading is what gates judge; nil while nothing is known of that version.
 	Reading *Reading
+	// Verification is what tries exactly that version says; nil when nothing does.
+	Verification *report.Verification
 }
 
 // World is what is known at one moment.
@@ -38,9 +42,13 @@ type World struct {
 	Frozen string
 }
 
-// failing are the begun clusters that fail, sorted.
+// failing are the begun clusters that fail, sorted; else those whose verification
+// has failed.
 func (s *step) failing() []string {
-	return s.begunWhere(func(m Member) bool { return m.Failing && m.Connected && !m.Gone })
+	if failing := s.begunWhere(func(m Member) bool { return m.Failing && m.Connected && !m.Gone }); len(failing) > 0 {
+		return failing
+	}
+	return s.disproved()
 }
 
 // late are clusters of this wave that hold it back beyond the deadline.
@@ -118,7 +126,7 @@ func (s *step) member(name string) Member {
 		return Member{Gone: true}
 	}
 	if s.fresh[name] {
-		m.Passed, m.Failing, m.Reading, m.Why = false, false, nil, "it is being told"
+		m.Passed, m.Failing, m.Reading, m.Verification, m.Why = false, false, nil, nil, "it is being told"
 	}
 	return m
 }

@@ -143,8 +143,9 @@ func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Conditio
 	synced := current && s.Counts.InSync == placed
 	healthy := current && s.Counts.Healthy == placed
 	accepted := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
-	ready := condition(app, v1alpha1.ConditionReady, synced && healthy, pick(synced && healthy, "Ready", "NotReady"),
-		pick(synced && healthy, fmt.Sprintf("in sync and healthy on %d clusters", placed), why))
+	works := synced && healthy && s.Disproved == 0
+	reason := pick(works, "Ready", pick(synced && healthy, "VerificationFailed", "NotReady"))
+	ready := condition(app, v1alpha1.ConditionReady, works, reason, pick(works, fmt.Sprintf("in sync and healthy on %d clusters", placed), why))
 	if accepted != nil && accepted.Status == metav1.ConditionFalse {
 		ready = condition(app, v1alpha1.ConditionReady, false, accepted.Reason, accepted.Message)
 	} else if travels {

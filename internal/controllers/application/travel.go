@@ -209,7 +209,7 @@ func (r *Intent) members(app *v1alpha1.Application, run *v1alpha1.RolloutRun, ch
 			if v := course.Version(name); v == nil || e.Withdrawn || !rollout.Same(*versionIn(e), *v) {
 				// It answers for what it was told before: the version is refused for
 				// it, or could not be entered yet.
-				m.Passed, m.Failing, m.Reading = false, false, nil
+				m.Passed, m.Failing, m.Reading, m.Verification = false, false, nil, nil
 				if e.Hold {
 					m.Why = "the change is kept from it, see the application's condition Accepted"
 				}
@@ -224,8 +224,12 @@ func member(m observed.Member, chosen bool) rollout.Member {
 	current := m.Current() && m.Connection == v1alpha1.Connected
 	// Drift is somebody else's doing, on what was applied in full.
 	applied := m.State.Sync == report.InSync || m.State.Sync == report.Drifted
+	var verification *report.Verification
+	if current {
+		verification = m.State.Verification
+	}
 	return rollout.Member{
-		Reading:   reading(m, current),
+		Reading: reading(m, current), Verification: verification,
 		Connected: m.Connection == v1alpha1.Connected,
 		Passed:    current && applied && m.State.Health == report.HealthHealthy,
 		Failing:   current && (m.State.Sync == report.Failed || m.State.Health == report.HealthDegraded),
@@ -239,8 +243,13 @@ func reading(m observed.Member, current bool) *rollout.Reading {
 	if !current {
 		return nil
 	}
+	verdict := report.Verdict("")
+	if v := m.State.Verification; v != nil {
+		verdict = v.Verdict
+	}
 	return &rollout.Reading{Report: rollout.ReportReading{
-		Objects: int64(m.State.Objects), Applied: int64(m.State.Applied), Ready: int64(m.State.Ready), Assumed: int64(m.State.Assumed),
+		Verification: string(verdict),
+		Objects:      int64(m.State.Objects), Applied: int64(m.State.Applied), Ready: int64(m.State.Ready), Assumed: int64(m.State.Assumed),
 		Corrections: m.State.Corrections, Drifted: m.State.Sync == report.Drifted,
 	}}
 }

@@ -55,11 +55,15 @@ func TestAClusterPassesOnlyWithTheVersionOfTheRun(t *testing.T) {
 			r := &Intent{Book: desired.NewBook(func(string) {}), Fleet: observed.New(func(observed.Change) {}), Heartbeat: time.Minute, Now: func() time.Time { return now }}
 			r.Book.Set(tc.entry.Key, map[string]desired.Entry{"eu": tc.entry})
 			r.Fleet.Connect("eu", now)
-			well := report.State{Key: tc.entry.Key, Entry: tc.entry.Digest(), Sync: report.InSync, Health: report.HealthHealthy}
+			well := report.State{Key: tc.entry.Key, Entry: tc.entry.Digest(), Sync: report.InSync, Health: report.HealthHealthy,
+				Verification: &report.Verification{Verdict: report.VerificationPassed}}
 			r.Fleet.Report("eu", report.Report{
 				Full: true, States: []report.State{well}, Digest: report.Digest(map[desired.Key]report.State{well.Key: well}),
 			}, now)
 			m := r.members(app, run, map[string]bool{"eu": true})["eu"]
+			if verified := m.Verification != nil && m.Reading != nil && m.Reading.Report.Verification == "Passed"; verified != tc.passed {
+				t.Errorf("of another version it says %v", m.Verification)
+			}
 			if m.Passed != tc.passed || strings.Contains(m.Why, "Accepted") != tc.held {
 				t.Errorf("%+v", m)
 			}

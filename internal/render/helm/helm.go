@@ -44,6 +44,8 @@ type Options struct {
 	// SkipHooks leaves out objects with a helm.sh/hook. Without it those that have
 	// a place in a delivery are delivered.
 	SkipHooks bool
+	// Tests delivers the chart's tests, as objects of phase Verify.
+	Tests bool
 	// SkipCRDs leaves out what lies in crds/.
 	SkipCRDs bool
 }
@@ -99,7 +101,7 @@ func Render(tree fs.FS, folder string, of class.Capabilities, o Options) (Result
 	if !o.SkipCRDs {
 		r.Files = definitions(loaded)
 	}
-	if err := r.sort(rendered, o.SkipHooks); err != nil {
+	if err := r.sort(rendered, o); err != nil {
 		return Result{}, fmt.Errorf("chart %s: %w", loaded.Name(), err)
 	}
 	return r, nil
@@ -168,6 +170,9 @@ func digest(files []file, values common.Values, o Options) (string, error) {
 		return "", fmt.Errorf("read the values: %w", err)
 	}
 	h := sha256.New()
+	if o.Tests {
+		fmt.Fprint(h, "with tests ")
+	}
 	fmt.Fprintf(h, "helm 2\n%q %q %t %t\n%d ", o.Release, o.Namespace, o.SkipHooks, o.SkipCRDs, len(asJSON))
 	h.Write(asJSON)
 	for _, f := range files {

@@ -147,6 +147,33 @@ func TestHooksAreDeliveredButForWhatHasNoPlaceInADelivery(t *testing.T) {
 	}
 }
 
+func TestTestsAreDeliveredWhereTheyAreAskedFor(t *testing.T) {
+	test := func(name, events string) string {
+		return "---\napiVersion: batch/v1\nkind: Job\nmetadata:\n  name: " + name + "\n  annotations: {helm.sh/hook: \"" + events + "\", helm.sh/hook-weight: \"3\"}\nspec: {activeDeadlineSeconds: 1000000}\n"
+	}
+	files := chart("  a: b\n", "web/templates/tests/all.yaml", test("one", "test")+test("two", "test-success")+test("never", "test-failure")+test("bye", "pre-delete"))
+	asked := func(o *helm.Options) { o.Tests = true }
+	r, err := render(t, files, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := text(r)
+	if strings.Count(got, "atoll.dev/phase: Verify") != 2 || strings.Count(got, "activeDeadlineSeconds: 1000000\n") != 2 || strings.Contains(got, "name: never") || len(r.Hooks) != 2 {
+		t.Errorf("delivered, without %+v:\n%s", r.Hooks, got)
+	}
+	parsed, err := content.Parse(r.Files[1:], content.Options{})
+	if err != nil || len(parsed.Bundle.Objects) != 2 {
+		t.Fatalf("%d objects: %v", len(parsed.Bundle.Objects), err)
+	}
+	plain, err := render(t, files)
+	if err != nil || len(plain.Hooks) != 4 || plain.Inputs == r.Inputs {
+		t.Errorf("without a word, left out %+v, by the same inputs %v: %v", plain.Hooks, plain.Inputs == r.Inputs, err)
+	}
+	if r, err = render(t, files, asked, func(o *helm.Options) { o.SkipHooks = true }); err != nil || len(r.Hooks) != 4 {
+		t.Errorf("without hooks, left out %+v: %v", r.Hooks, err)
+	}
+}
+
 func TestWhatCannotBeRenderedIsSaidWithItsPlace(t *testing.T) {
 	link := fstest.MapFS{"web/Chart.yaml": {Data: []byte(chartYAML)}}
 	tests := []struct {

@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"helm.sh/helm/v4/pkg/release/v1/util"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/phase"
 )
@@ -31,12 +33,12 @@ func (h Hook) String() string {
 // sort takes what the templates gave. Hooks are delivered with the rest, in the
 // order that internal/phase reads from them; what has no place in a delivery, and
 // all of them where they are to be skipped, is left out with a warning.
-func (r *Result) sort(rendered map[string]string, skip bool) error {
+func (r *Result) sort(rendered map[string]string, o Options) error {
 	for _, name := range slices.Sorted(maps.Keys(rendered)) {
 		if isNotes(name) || blank(rendered[name]) {
 			continue
 		}
-		if err := r.take(name, rendered[name], skip); err != nil {
+		if err := r.take(name, rendered[name], o); err != nil {
 			return err
 		}
 	}
@@ -45,13 +47,17 @@ func (r *Result) sort(rendered map[string]string, skip bool) error {
 
 // take adds the manifests of one template. Documents are told apart as Helm
 // does, since charts are written for it.
-func (r *Result) take(name, text string, skip bool) error {
+func (r *Result) take(name, text string, o Options) error {
 	var rest []string
 	documents := util.SplitManifests(text)
 	order := slices.Collect(maps.Keys(documents))
 	sort.Sort(util.BySplitManifestsOrder(order))
 	for _, key := range order {
-		h, why, err := leftOut(name, documents[key], skip)
+		h, why, err := leftOut(name, documents[key], o.SkipHooks)
+		if err == nil && o.Tests && !o.SkipHooks && h.tests() {
+			why = ""
+			documents[key], err = verifying(documents[key])
+		}
 		if err != nil {
 			return err
 		}
@@ -66,6 +72,34 @@ func (r *Result) take(name, text string, skip bool) error {
 		r.Files = append(r.Files, content.File{Name: name, Data: []byte(strings.Join(rest, "\n---\n") + "\n")})
 	}
 	return nil
+}
+
+// tests tells what `helm test` runs. Helm 2's tests that are to fail have no
+// successor.
+func (h Hook) tests() bool {
+	for word := range strings.SplitSeq(strings.ToLower(h.Events), ",") {
+		if word = strings.TrimSpace(word); word != "test" && word != "test-success" {
+			return false
+		}
+	}
+	return true
+}
+
+// verifying is the manifest of a test as an object of phase Verify. Of several
+// events of its own it would have said so; a word of ours that it brings is kept.
+func verifying(document string) (string, error) {
+	var manifest map[string]any
+	if err := yaml.Unmarshal([]byte(document), &manifest); err != nil {
+		return "", fmt.Errorf("read a test: %w", err)
+	}
+	if err := unstructured.SetNestedField(manifest, phase.Verify.String(), "metadata", "annotations", v1alpha1.AnnotationPhase); err != nil {
+		return "", fmt.Errorf("mark a test: %w", err)
+	}
+	data, err := yaml.Marshal(manifest)
+	if err != nil {
+		return "", fmt.Errorf("write a test: %w", err)
+	}
+	return string(data), nil
 }
 
 // leftOut tells why a document is a hook that is not delivered; empty when it is
