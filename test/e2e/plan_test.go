@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -64,6 +66,7 @@ func TestWhatIsPlannedIsExactlyWhatThenChangesOnTheMembers(t *testing.T) {
 	if r := f.Hub.CLIWith(before, ask...); r.Code != 0 {
 		t.Errorf("a plan of what is there exits %d: %s", r.Code, r)
 	}
+	seenLive(t, f, after, append(ask, "--live"))
 	old := map[string]map[string]string{}
 	for _, name := range []string{"a", "b"} {
 		old[name] = versionsIn(t, f.Member(name), "planned")
@@ -116,4 +119,50 @@ func TestWhatIsPlannedIsExactlyWhatThenChangesOnTheMembers(t *testing.T) {
 			t.Errorf("on %s was planned %v, and happened %v", name, planned, happened)
 		}
 	}
+}
+
+// seenLive has the members asked, too: on a somebody made what would come, and the
+// caller may read ConfigMaps there; on b an object has drifted, and is left so.
+func seenLive(t *testing.T, f *testfleet.Fleet, after string, ask []string) {
+	t.Helper()
+	a, b := f.Member("a"), f.Member("b")
+	binding := &rbacv1.RoleBinding{ObjectMeta: named("planned", "reader"), RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "atoll:atoll-admin"}}}
+	theirs := &corev1.ConfigMap{ObjectMeta: named("planned", "comes"), Data: map[string]string{"value": "theirs"}}
+	for _, o := range []client.Object{binding, theirs} {
+		if err := a.Client().Create(t.Context(), o, client.FieldOwner("somebody")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stays := &corev1.ConfigMap{ObjectMeta: named("planned", "stays")}
+	drifts := func(annotation any, value string) {
+		t.Helper()
+		patch := mergePatch(map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationPauseUntil: annotation}}, "data": map[string]any{"value": value}})
+		if err := b.Client().Patch(t.Context(), stays, patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drifts(time.Now().Add(time.Hour).UTC().Format(time.RFC3339), "drifted")
+
+	r := f.Hub.CLIWith(after, ask...)
+	var answer fleetapi.PlanAnswer
+	if err := json.Unmarshal([]byte(r.Stdout), &answer); err != nil || r.Code != 1 || len(answer.Plans) != 1 {
+		t.Fatalf("the plan that asks members: %v, %s", err, r)
+	}
+	found := map[string]string{}
+	for _, l := range answer.Plans[0].Live {
+		found[string(l.Kind)+" "+l.Ref.Name] = strings.Join(l.Clusters, " ") + " " + l.Message
+	}
+	if len(found) != 2 || !strings.HasPrefix(found["Conflict comes"], "a it is there already, by somebody") || !strings.HasPrefix(found["Drifted stays"], "b") {
+		t.Errorf("it found %v", found)
+	}
+	// A Secret of a's and everything of b's are not the caller's to read.
+	if u := answer.Plans[0].Unknown; len(u) != 1 || !slices.Equal(u[0].Clusters, []string{"a", "b"}) || !strings.Contains(u[0].Message, "you may not read") {
+		t.Errorf("it does not know %+v", u)
+	}
+
+	deleteIn(t, a, theirs)
+	deleteIn(t, a, binding)
+	drifts(nil, "drifted")
+	becomes(t, b, "planned", "stays", "1")
 }
