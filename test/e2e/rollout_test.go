@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,6 +57,35 @@ func web(t *testing.T, m *testfleet.Member, namespace string) (image string, gen
 	return d.Spec.Template.Spec.Containers[0].Image, d.Generation
 }
 
+// tried is the workload with a Job before it and one that tries it out, whose image
+// says how it ends.
+func tried(image, test string) string {
+	job := func(name, phase, image string) string {
+		return manifest("Job", name, map[string]any{
+			"apiVersion": "batch/v1",
+			"metadata":   map[string]any{"name": name, "annotations": map[string]any{v1alpha1.AnnotationPhase: phase}},
+			"spec": map[string]any{"backoffLimit": 0, "template": map[string]any{"spec": map[string]any{
+				"restartPolicy": "Never", "containers": []any{map[string]any{"name": "task", "image": image}},
+			}}},
+		})
+	}
+	return stream(job("migrate", "PreSync", "task:1"), deployment("web", image, 2), job("smoke", "Verify", test))
+}
+
+// ended is the Job of a member that has succeeded, by its UID; empty when there is
+// none.
+func ended(t *testing.T, m *testfleet.Member, name string) types.UID {
+	t.Helper()
+	job := &batchv1.Job{}
+	if err := m.Client().Get(t.Context(), client.ObjectKey{Namespace: "waves", Name: name}, job); err != nil {
+		t.Fatal(err)
+	}
+	if job.Status.Succeeded == 0 {
+		return ""
+	}
+	return job.UID
+}
+
 func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.T) {
 	f := fleet(t)
 	f.Project("waves")
@@ -83,13 +113,25 @@ func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.
 		t.Errorf("what was taken back is called synced: %s", r)
 	}
 
-	// A good one goes on from there; a hub that dies in the middle tells nobody
-	// before their turn.
-	f.Deploy("waves", "web", deployment("web", "web:2", 2))
-	phase(t, f, "waves", "web-2", v1alpha1.RolloutWaiting)
-	f.Hub.Restart()
-	phase(t, f, "waves", "web-2", v1alpha1.RolloutWaiting)
+	// One that runs and fails its own tests goes no further either.
+	f.Deploy("waves", "web", tried("web:2", "task:fail"))
+	run = phase(t, f, "waves", "web-2", v1alpha1.RolloutRolledBack)
+	if run.Status.Started != 1 || !has(run.Status.Message, "verification Failed: Job.batch/smoke", "the job failed") {
+		t.Errorf("the run says %+v", run.Status)
+	}
 	app.Settles(2)
+
+	// A good one goes on from there; a hub that dies in the middle tells nobody
+	// before their turn, and has no cluster run a hook again.
+	f.Deploy("waves", "web", tried("web:2", "task:1"))
+	phase(t, f, "waves", "web-3", v1alpha1.RolloutWaiting)
+	migrated, verified := ended(t, f.Member("a"), "migrate"), ended(t, f.Member("a"), "smoke")
+	f.Hub.Restart()
+	phase(t, f, "waves", "web-3", v1alpha1.RolloutWaiting)
+	app.Settles(2)
+	if ended(t, f.Member("a"), "migrate") != migrated || ended(t, f.Member("a"), "smoke") != verified {
+		t.Error("a hub that started anew had hooks run again")
+	}
 	if image, now := web(t, f.Member("b"), "waves"); image != "web:1" || now != before {
 		t.Errorf("b was told before its turn: it runs %s, generation %d after %d", image, now, before)
 	}
@@ -99,7 +141,10 @@ func TestABadImageStopsAtTheFirstClusterAndIsTakenBackWithoutAnybody(t *testing.
 	if r := f.Hub.CLI("rollout", "promote", "app/web", "-p", "waves"); r.Code != 0 {
 		t.Fatalf("promote: %s", r)
 	}
-	phase(t, f, "waves", "web-2", v1alpha1.RolloutComplete)
+	phase(t, f, "waves", "web-3", v1alpha1.RolloutComplete)
+	if b := f.Member("b"); ended(t, b, "migrate") == "" || ended(t, b, "smoke") == "" {
+		t.Error("b is passed, and its hooks have not run")
+	}
 	for _, name := range []string{"a", "b"} {
 		if image, _ := web(t, f.Member(name), "waves"); image != "web:2" {
 			t.Errorf("%s runs %s", name, image)
