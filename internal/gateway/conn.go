@@ -240,7 +240,6 @@ func (c *conn) handle(ctx context.Context, m wire.Message) error {
 		if !g.Fleet.Report(c.cluster, m.Report.Report, now) {
 			return c.send(ctx, wire.Message{Resend: &wire.Resend{Report: true}})
 		}
-		g.Stored(c.cluster)
 	case m.Want != nil:
 		if len(m.Want.Contents) > maxWanted {
 			return errors.New("the agent asks for more contents than a cluster can have")

@@ -59,8 +59,6 @@ type Options struct {
 	Heartbeat time.Duration
 	Now       func() time.Time
 	Log       *slog.Logger
-	// Stored is called, without blocking, when a report should be kept.
-	Stored func(cluster string)
 }
 
 // Gateway serves every agent. It is safe for concurrent use.

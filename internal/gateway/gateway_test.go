@@ -108,8 +108,8 @@ func TestReportsAreEnteredAndMistakesAskedAgain(t *testing.T) {
 	h.book.MarkComplete()
 	a := h.connect("a", wire.Hello{})
 	a.say(wire.Message{Report: &wire.Report{Report: whole(well("x"))}})
-	if got := <-h.stored; got != "a" {
-		t.Errorf("stored for %q", got)
+	if got := <-h.heard; got != "a" {
+		t.Errorf("heard of %q", got)
 	}
 	if s := h.fleet.Get("a").States()[key("x")]; s.Sync != report.InSync {
 		t.Errorf("the hub holds %+v", s)
@@ -345,7 +345,7 @@ func TestAPersonsWordReachesTheAgentByANewWelcome(t *testing.T) {
 	}
 	h.gateway.Accept("a", stamp.Incarnation) // it knows
 	b.say(wire.Message{Report: &wire.Report{Report: whole(well("x"))}})
-	if got := <-h.stored; got != "a" {
+	if got := <-h.heard; got != "a" {
 		t.Errorf("the new link does not serve: %q", got)
 	}
 }

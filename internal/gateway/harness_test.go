@@ -38,7 +38,8 @@ type hub struct {
 	gateway *gateway.Gateway
 	records *records
 	shelf   *shelf
-	stored  chan string
+	// heard has the clusters whose reports were entered.
+	heard chan string
 }
 
 // records answer for the Cluster objects.
@@ -120,15 +121,20 @@ func newHub(t *testing.T, heartbeat time.Duration) *hub {
 		t.Fatal(err)
 	}
 	h := &hub{
-		t: t, ca: ca, fleet: observed.New(func(observed.Change) {}),
+		t: t, ca: ca,
 		records: &records{refusals: map[string]string{}, accepted: map[string]string{}, pause: map[string]chan struct{}{}},
 		shelf:   &shelf{contents: map[desired.Digest][]byte{}, values: map[desired.Digest][]wire.SealedValue{}},
-		stored:  make(chan string, 1000),
+		heard:   make(chan string, 1000),
 	}
+	h.fleet = observed.New(func(c observed.Change) {
+		if !c.Link {
+			h.heard <- c.Cluster
+		}
+	})
 	h.book = desired.NewBook(func(c string) { h.gateway.Notify(c) })
 	h.gateway = gateway.New(gateway.Options{
 		Book: h.book, Fleet: h.fleet, Clusters: h.records, Contents: h.shelf, Stamp: stamp, Version: "v0",
-		Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler), Stored: func(c string) { h.stored <- c },
+		Heartbeat: heartbeat, Log: slog.New(slog.DiscardHandler),
 	})
 	certificate, err := ca.Gateway([]string{"127.0.0.1"})
 	if err != nil {

@@ -94,7 +94,6 @@ func (h *hub) assemble() (*link.Listener, error) {
 		Book: h.book, Fleet: h.fleet, Contents: h.depot,
 		Clusters: &registry.Admission{Registry: h.registry, Trust: agents},
 		Stamp:    h.stamp, Version: version.Version, Heartbeat: h.Heartbeat, Now: clock.Now, Log: h.Log,
-		Stored: func(name string) { h.clusterPulse.add(types.NamespacedName{Name: name}) },
 	})
 	if err := h.listen(agents); err != nil {
 		return nil, err
@@ -147,9 +146,13 @@ func (h *hub) fleetAPI() http.Handler {
 	})
 }
 
-// observe spreads what agents say to those who must look again.
+// observe spreads what agents say to those who must look again. A Cluster holds
+// nothing of single applications but the stored report, for which its loop wakes by
+// itself: in a large fleet they change all the time.
 func (h *hub) observe(c observed.Change) {
-	h.clusterPulse.add(types.NamespacedName{Name: c.Cluster})
+	if c.Link || c.Facts {
+		h.clusterPulse.add(types.NamespacedName{Name: c.Cluster})
+	}
 	keys := c.Keys
 	if c.Link {
 		keys = slices.AppendSeq(keys, h.book.Page(c.Cluster).Keys())

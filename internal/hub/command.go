@@ -71,7 +71,7 @@ registry without TLS.`,
 			}
 			began := time.Now()
 			return Run(ctx, *o, func(r Ready) {
-				spareMemory()
+				go spareMemory(ctx)
 				fmt.Fprintf(cmd.ErrOrStderr(), "hub ready in %s: API https://%s, agents dial %s\n", time.Since(began).Round(100*time.Millisecond), r.API, r.Agents)
 				if r.AdminKubeconfig != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "export KUBECONFIG=%s\n", r.AdminKubeconfig)

@@ -31,6 +31,8 @@ type Status struct {
 	Busy   func() bool
 	// Began is when this hub began to lead.
 	Began time.Time
+
+	progress progress
 }
 
 // fleetStatus is the part of the status that this loop owns. The generation
@@ -47,6 +49,7 @@ type fleetStatus struct {
 func (r *Status) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	app := &v1alpha1.Application{}
 	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
+		r.progress.over(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	select {
@@ -61,6 +64,9 @@ func (r *Status) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		return ctrl.Result{RequeueAfter: early}, nil
 	case !next.differs(app):
 		return next.again(), nil
+	}
+	if wait := r.progress.hold(req.NamespacedName, next.underWay(app), r.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	if err := r.Writes.WaitN(ctx, r.price()); err != nil {
 		return ctrl.Result{}, fmt.Errorf("wait to write the status of %s: %w", req, err)

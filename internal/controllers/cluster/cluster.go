@@ -120,7 +120,8 @@ func (r *Reconciler) link(ctx context.Context, c *v1alpha1.Cluster) {
 	}
 }
 
-// wake is when the state may change although nobody speaks.
+// wake is when the state may change although nobody speaks, and when to see
+// whether the report is due to be stored.
 func (r *Reconciler) wake(state v1alpha1.ConnectionState) time.Duration {
 	switch state {
 	case v1alpha1.Connected:
@@ -262,14 +263,16 @@ func ready(c *v1alpha1.Cluster, joined bool) (ok bool, reason, message string) {
 
 // differs ignores a last contact that moved while the link stayed as it was.
 func differs(old, next *v1alpha1.ClusterStatus) bool {
-	a, b := old.DeepCopy(), next.DeepCopy()
-	if sameState(a.Connection, b.Connection) {
-		b.Connection.LastContact = a.Connection.LastContact
+	b := *next
+	if sameState(old.Connection, b.Connection) {
+		b.Connection.LastContact = old.Connection.LastContact
 	}
-	if a.Facts != nil && b.Facts != nil {
-		b.Facts.ObservedAt = a.Facts.ObservedAt
+	if old.Facts != nil && b.Facts != nil {
+		facts := *b.Facts
+		facts.ObservedAt = old.Facts.ObservedAt
+		b.Facts = &facts
 	}
-	return !reflect.DeepEqual(a, b)
+	return !reflect.DeepEqual(*old, b)
 }
 
 func sameState(a, b v1alpha1.Connection) bool {
