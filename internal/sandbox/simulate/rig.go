@@ -122,6 +122,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return &r.result, err
 	}
 	defer r.hub.Stop()
+	if err := yield(); err != nil {
+		return &r.result, err
+	}
 	agentsCtx, stopAgents := context.WithCancel(ctx)
 	defer func() {
 		stopAgents()
