@@ -289,7 +289,7 @@ func TestCountsAddUp(t *testing.T) {
 				m.Reported = now.Add(time.Duration(rapid.IntRange(0, 100).Draw(t, "age")) * time.Second)
 				m.State = state("x", rapid.SampledFrom(syncs).Draw(t, "sync"), rapid.SampledFrom(healths).Draw(t, "health"))
 				if rapid.Bool().Draw(t, "tried") {
-					m.State.Verification = &report.Verification{Verdict: rapid.SampledFrom([]report.Verdict{report.VerificationPassed, report.VerificationFailed}).Draw(t, "verdict")}
+					m.State.Verification = &report.Verification{Verdict: rapid.SampledFrom([]report.Verdict{report.VerificationPassed, report.VerificationRunning, report.VerificationFailed}).Draw(t, "verdict")}
 				}
 				if oldest.IsZero() || m.Reported.Before(oldest) {
 					oldest = m.Reported
@@ -308,17 +308,15 @@ func TestCountsAddUp(t *testing.T) {
 		if !s.AsOf.Equal(oldest) || len(s.Exceptions) > observed.MaxExceptions {
 			t.Fatalf("as of %v, %d exceptions", s.AsOf, len(s.Exceptions))
 		}
-		bad, disproved := 0, 0
+		bad, verdicts := 0, map[report.Verdict]int32{}
 		for _, m := range members {
-			if m.Disproved() {
-				disproved++
-			}
-			if m.Disproved() || m.Sync() != report.InSync || m.Health() != report.HealthHealthy {
+			verdicts[m.Verdict()]++
+			if m.Verdict() == report.VerificationFailed || m.Sync() != report.InSync || m.Health() != report.HealthHealthy {
 				bad++
 			}
 		}
-		if len(s.Exceptions) != min(bad, observed.MaxExceptions) || int(s.Disproved) != disproved {
-			t.Fatalf("%d exceptions of %d, disproved %d of %d", len(s.Exceptions), bad, s.Disproved, disproved)
+		if len(s.Exceptions) != min(bad, observed.MaxExceptions) || s.Disproved != verdicts[report.VerificationFailed] || s.Trying != verdicts[report.VerificationRunning] {
+			t.Fatalf("%d exceptions of %d, %d disproved and %d being tried of %v", len(s.Exceptions), bad, s.Disproved, s.Trying, verdicts)
 		}
 	})
 }

@@ -41,11 +41,13 @@ func (m Member) Health() report.Health {
 	return m.State.Health
 }
 
-// Disproved tells that what tries the wanted content out has failed, as far as may
-// be believed.
-func (m Member) Disproved() bool {
-	v := m.State.Verification
-	return m.Current() && v != nil && v.Verdict == report.VerificationFailed
+// Verdict is what is said by what tries the wanted content out, as far as it may be
+// believed; empty when nothing tries it.
+func (m Member) Verdict() report.Verdict {
+	if v := m.State.Verification; v != nil && m.Current() {
+		return v.Verdict
+	}
+	return ""
 }
 
 // Sync is the sync that may be believed: a report about another entry, or
@@ -79,8 +81,9 @@ const MaxExceptions = 10
 type Summary struct {
 	Counts     v1alpha1.Counts
 	Exceptions []v1alpha1.Exception
-	// Disproved counts members on which what tries the content out has failed.
-	Disproved int32
+	// Disproved counts members on which what tries the content out has failed, Trying
+	// those where it is not over.
+	Disproved, Trying int32
 	// AsOf is the oldest report included; zero when there is none.
 	AsOf time.Time
 }
@@ -101,11 +104,13 @@ func Summarise(members []Member) Summary {
 			s.AsOf = m.Reported
 		}
 		Count(&s.Counts, m.Sync(), m.Health())
-		disproved := m.Disproved()
-		if disproved {
+		switch m.Verdict() {
+		case report.VerificationFailed:
 			s.Disproved++
+		case report.VerificationRunning:
+			s.Trying++
 		}
-		if m.Sync() != report.InSync || m.Health() != report.HealthHealthy || disproved {
+		if m.Sync() != report.InSync || m.Health() != report.HealthHealthy || m.Verdict() == report.VerificationFailed {
 			bad = append(bad, m)
 		}
 	}

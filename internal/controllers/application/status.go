@@ -130,7 +130,7 @@ func entered(app *v1alpha1.Application) int64 {
 }
 
 func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Condition {
-	placed, why := s.Counts.Placed, worst(s)
+	placed := s.Counts.Placed
 	if placed == 0 {
 		reason, message := "NotPlaced", "no cluster is chosen"
 		if c := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionPlaced); c != nil && c.Status == metav1.ConditionFalse {
@@ -149,9 +149,8 @@ func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Conditio
 	synced := current && s.Counts.InSync == placed
 	healthy := current && s.Counts.Healthy == placed
 	accepted := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
-	works := synced && healthy && s.Disproved == 0
-	reason := pick(works, "Ready", pick(synced && healthy, "VerificationFailed", "NotReady"))
-	ready := condition(app, v1alpha1.ConditionReady, works, reason, pick(works, fmt.Sprintf("in sync and healthy on %d clusters", placed), why))
+	reason, message := readiness(synced && healthy, s)
+	ready := condition(app, v1alpha1.ConditionReady, reason == "Ready", reason, message)
 	if accepted != nil && accepted.Status == metav1.ConditionFalse {
 		ready = condition(app, v1alpha1.ConditionReady, false, accepted.Reason, accepted.Message)
 	} else if travels {
@@ -164,6 +163,20 @@ func conditions(app *v1alpha1.Application, s observed.Summary) []metav1.Conditio
 			fmt.Sprintf("%d of %d clusters are healthy", s.Counts.Healthy, placed)),
 		ready,
 	}
+}
+
+// readiness is the reason of Ready: of what is well everywhere, what tries it out
+// must be over too.
+func readiness(well bool, s observed.Summary) (reason, message string) {
+	switch {
+	case !well:
+		return "NotReady", worst(s)
+	case s.Disproved > 0:
+		return "VerificationFailed", worst(s)
+	case s.Trying > 0:
+		return "Verifying", fmt.Sprintf("in sync and healthy on %d clusters, and being tried out on %d", s.Counts.Placed, s.Trying)
+	}
+	return "Ready", fmt.Sprintf("in sync and healthy on %d clusters", s.Counts.Placed)
 }
 
 func worst(s observed.Summary) string {
