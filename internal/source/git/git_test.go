@@ -220,6 +220,20 @@ func TestManyWhoFollowOneRepositoryCostOneListAndOneFetch(t *testing.T) {
 	s := serve(t)
 	commit(t, create(t, s, "shop"), "first", map[string]string{"a/x": "1", "b/x": "2"})
 	a, c, since := overWeb(t, s, "shop"), cache(t, git.DefaultLimits), time.Now()
+	refs, err := c.Refs(t.Context(), a, since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, release, err := c.Fetch(t.Context(), a, source.Chosen{ID: refs["HEAD"]}, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	// Whoever reads goes on reading the same checkout, whoever comes.
+	mark := filepath.Join(read.Dir, "mark")
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
@@ -237,6 +251,9 @@ func TestManyWhoFollowOneRepositoryCostOneListAndOneFetch(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if _, err := os.Stat(mark); err != nil {
+		t.Errorf("the commit was checked out again under who reads it: %v", err)
+	}
 	// The fetch itself lists once more, as the protocol wants.
 	if lists, fetches := s.Counts(); lists != 2 || fetches != 1 {
 		t.Errorf("the server was asked %d times what it has, and %d times for it", lists, fetches)

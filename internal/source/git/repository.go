@@ -42,7 +42,8 @@ type repository struct {
 
 	fetching shelf.Gate
 	have     []plumbing.Hash
-	trees    map[string]*tree
+	// trees are by the hash of their commit, as it is asked for.
+	trees map[string]*tree
 }
 
 // tree is the checkout of one commit.
@@ -105,7 +106,7 @@ func (r *repository) add(pack *os.File) error {
 
 // keep remembers a checkout, and drops older ones that nobody reads.
 func (r *repository) keep(t *tree) {
-	r.trees[t.revision.ID] = t
+	r.trees[bare(t.revision.ID)] = t
 	for id, other := range r.trees {
 		if other != t && other.users.Load() == 0 && len(r.trees) > maxTrees && r.older(other) {
 			if os.RemoveAll(other.dir) == nil {
