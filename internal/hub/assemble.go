@@ -147,10 +147,10 @@ func (h *hub) fleetAPI() http.Handler {
 }
 
 // observe spreads what agents say to those who must look again. A Cluster holds
-// nothing of single applications but the stored report, for which its loop wakes by
-// itself: in a large fleet they change all the time.
+// nothing of single applications but the stored report, and for a later one than
+// the first its loop wakes by itself: in a large fleet they change all the time.
 func (h *hub) observe(c observed.Change) {
-	if c.Link || c.Facts {
+	if c.Link || c.Facts || c.First {
 		h.clusterPulse.add(types.NamespacedName{Name: c.Cluster})
 	}
 	keys := c.Keys

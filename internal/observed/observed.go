@@ -80,8 +80,9 @@ type Change struct {
 	Cluster string
 	// Link is set when the connection opened or closed.
 	Link bool
-	// Facts is set when the inventory changed.
-	Facts bool
+	// Facts is set when the inventory changed, First with the first report over a
+	// link.
+	Facts, First bool
 	// Keys are the applications whose state changed.
 	Keys []desired.Key
 }
@@ -152,13 +153,13 @@ func (f *Fleet) Report(cluster string, r report.Report, now time.Time) (matches 
 		if next.digest != r.Digest || len(next.said) > report.MaxStates {
 			return false
 		}
-		ch := Change{Cluster: cluster, Keys: changedKeys(base, next), Facts: r.Facts != nil}
+		ch := Change{Cluster: cluster, Keys: changedKeys(base, next), Facts: r.Facts != nil, First: !base.Confirmed}
 		entered, gone := f.enter(cluster, next, inventory(r, now), now)
 		if gone {
 			return true // nobody is left to tell
 		}
 		if entered {
-			if ch.Facts || len(ch.Keys) > 0 || !base.Confirmed {
+			if ch.Facts || ch.First || len(ch.Keys) > 0 {
 				f.notify(ch)
 			}
 			return true

@@ -250,6 +250,25 @@ func TestOnlyWhatChangedIsTold(t *testing.T) {
 	tells("one gone", 1, whole(x))
 }
 
+// What is kept of a cluster's last word begins with its first.
+func TestTheFirstReportOverALinkIsToldAsSuch(t *testing.T) {
+	var first []bool
+	f := observed.New(func(c observed.Change) {
+		if !c.Link {
+			first = append(first, c.First)
+		}
+	})
+	for range 2 {
+		f.Connect("a", now)
+		f.Report("a", whole(state("x", report.InSync, report.HealthHealthy)), now)
+		f.Report("a", whole(state("x", report.Drifted, report.HealthHealthy)), now)
+		f.Disconnect("a", now)
+	}
+	if diff := cmp.Diff([]bool{true, false, true, false}, first); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestReportsOfManyClustersAtOnceAreAllEntered(t *testing.T) {
 	f := quiet()
 	var wg sync.WaitGroup
