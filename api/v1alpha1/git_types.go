@@ -64,6 +64,10 @@ type FetchedSource struct {
 	// it; when that changes, it is rendered again. Empty when nothing was asked.
 	// +kubebuilder:validation:MaxLength=71
 	Fleet string `json:"fleet,omitempty"`
+	// Values names by digest the versions of what spec.source.helm.valuesFrom
+	// names; when that changes, it is rendered again.
+	// +kubebuilder:validation:MaxLength=71
+	Values string `json:"values,omitempty"`
 	// Renders is how many times it was rendered for all its clusters: once for
 	// each class of those.
 	Renders int32 `json:"renders,omitempty"`

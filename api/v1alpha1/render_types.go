@@ -17,7 +17,13 @@ type HelmOptions struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
 	ValuesFiles []string `json:"valuesFiles,omitempty"`
-	// Values win over the files. They lie in clear in the hub: no passwords.
+	// ValuesFrom are values in Secrets and ConfigMaps beside the Application; later
+	// ones win, and all win over the files. What a Secret says may come out in
+	// Secrets only: a chart that puts it elsewhere is refused.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	ValuesFrom []ValuesReference `json:"valuesFrom,omitempty"`
+	// Values win over all of these. They lie in clear in the hub: no passwords.
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Values *runtime.RawExtension `json:"values,omitempty"`
 	// APIVersions are ones such as monitoring.coreos.com/v1 that templates are
@@ -34,6 +40,26 @@ type HelmOptions struct {
 	Tests bool `json:"tests,omitempty"`
 	// SkipCRDs leaves out what lies in crds/.
 	SkipCRDs bool `json:"skipCRDs,omitempty"`
+}
+
+// ValuesReference names values of a chart, as Flux does.
+type ValuesReference struct {
+	// +kubebuilder:validation:Enum=Secret;ConfigMap
+	Kind string `json:"kind"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// ValuesKey is the key of its data; default: values.yaml.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	ValuesKey string `json:"valuesKey,omitempty"`
+	// TargetPath is where among the values it is put, as one string, such as
+	// "auth.password"; without it, it is a map of values in YAML.
+	// +kubebuilder:validation:MaxLength=250
+	// +kubebuilder:validation:Pattern=`^([-_a-zA-Z0-9/]+([.][-_a-zA-Z0-9/]+)*)?$`
+	TargetPath string `json:"targetPath,omitempty"`
+	// Optional goes on without it while it is not there.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // KustomizeOptions are laid over a kustomization.

@@ -13,16 +13,21 @@ import (
 	"atoll.dev/atoll/internal/source"
 )
 
-// Keep makes what was fetched for an application durable; a *Refused is for the
-// owner of the source to mend. Nothing is refused that makes an application of
+// Keep makes what was fetched for an application durable, unless check, which may be
+// nil, objects; a *Refused is for the owner of the source to mend. Nothing is refused that makes an application of
 // no object: whoever would have it all deleted has other ways to say so.
-func (d *Depot) Keep(ctx context.Context, app *v1alpha1.Application, files []content.File) (Content, error) {
+func (d *Depot) Keep(ctx context.Context, app *v1alpha1.Application, files []content.File, check func(content.Bundle) error) (Content, error) {
 	parsed, err := content.Parse(files, content.Options{Ref: d.refs.Ref, Namespace: app.Spec.Namespace})
 	if err != nil {
 		return Content{}, &Refused{Err: err}
 	}
 	if len(parsed.Bundle.Objects) == 0 {
 		return Content{}, &Refused{Why: source.SourceEmpty, Err: errors.New("there is no object in it")}
+	}
+	if check != nil {
+		if err := check(parsed.Bundle); err != nil {
+			return Content{}, err
+		}
 	}
 	return d.keep(ctx, app.Namespace, parsed)
 }
@@ -60,7 +65,8 @@ func (d *Depot) admitFetched(ctx context.Context, app *v1alpha1.Application) (Co
 	}
 	c := describe(b, data)
 	c.Commit, c.Rendered = fetched.Commit, fetched.Variants
-	c.Origin = source.Line(source.Followed(app.Spec.Source).Told(fetched.Commit))
+	follow := source.Followed(app.Spec.Source)
+	c.Origin = source.Line(follow.Told(fetched.Commit) + follow.Valued(fetched.Values))
 	return c, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -70,6 +71,9 @@ type hub struct {
 	// rolloutPulse has a rollout looked at again after its clusters spoke.
 	rolloutPulse *pulse[*v1alpha1.Application]
 	clusterPulse *pulse[*v1alpha1.Cluster]
+	// valuesPulse is for applications whose values in Secrets and ConfigMaps changed.
+	valuesPulse *pulse[*v1alpha1.Application]
+	values      cache.Cache
 }
 
 // assemble makes the parts and joins them; nothing runs yet.

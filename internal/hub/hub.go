@@ -302,6 +302,8 @@ func (s *start) serve(ctx context.Context) error {
 	run("direct clusters", h.direct.run)
 	run("status pulse", func(ctx context.Context) error { h.statusPulse.run(ctx); return nil })
 	run("cluster pulse", func(ctx context.Context) error { h.clusterPulse.run(ctx); return nil })
+	run("values", h.values.Start)
+	run("values pulse", func(ctx context.Context) error { h.valuesPulse.run(ctx); return nil })
 	run("sweep", h.keepSwept)
 	run("book", h.completeBook)
 	run("rollout pulse", func(ctx context.Context) error { h.rolloutPulse.run(ctx); return nil })

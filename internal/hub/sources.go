@@ -13,8 +13,10 @@ import (
 	"k8s.io/component-base/version"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	channel "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/clock"
@@ -46,8 +48,12 @@ func (h *hub) followSources() error {
 	if err != nil {
 		return err
 	}
+	if h.values, err = h.watchValues(); err != nil {
+		return err
+	}
 	err = builder.ControllerManagedBy(h.mgr).Named("source").
 		For(&v1alpha1.Application{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, fetchAsked))).
+		WatchesRawSource(channel.Channel(h.valuesPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
 		WithOptions(concurrent(sourceWorkers)).Complete(&followed.Reconciler{
 		Client: h.mgr.GetClient(), Secrets: h.live, Sources: sources, Depot: h.depot,
 		Render: &manifests.Renderer{Client: h.mgr.GetClient(), Workers: workers, Kubernetes: "v" + version.DefaultKubeBinaryVersion + ".0"},

@@ -27,6 +27,7 @@ import (
 	"atoll.dev/atoll/internal/render/kustomize"
 	"atoll.dev/atoll/internal/render/worker"
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/valuesfrom"
 )
 
 // Workers render one folder; worker.Pool does.
@@ -67,8 +68,10 @@ const (
 	ClustersUnfit = "ClustersUnfit"
 )
 
-// Render renders a fetched folder. A *source.Failure is for its owner to mend.
-func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s source.Snapshot) (Manifests, error) {
+// Render renders a fetched folder, a chart with these values under its own. A
+// *source.Failure is for its owner to mend; that it tells nothing of the values is
+// left to the caller.
+func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s source.Snapshot, from valuesfrom.Values) (Manifests, error) {
 	namespace, clusters, err := r.clusters(ctx, app)
 	if err != nil {
 		return Manifests{}, err
@@ -84,7 +87,7 @@ func (r *Renderer) Render(ctx context.Context, app *v1alpha1.Application, s sour
 	cache := class.NewCache[render.Output](len(groups))
 	var first render.Output
 	var all []Variant
-	values := in.Helm.Values
+	values := [][]byte{from.JSON, in.Helm.Values}
 	for i, g := range groups {
 		in.Cluster = g.of
 		if in.Helm.Values, err = valuesFor(values, app.Spec.Overrides, g.valued); err != nil {

@@ -23,6 +23,7 @@ import (
 	"atoll.dev/atoll/internal/render/tree"
 	"atoll.dev/atoll/internal/render/worker"
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/valuesfrom"
 )
 
 // hub is what a hub knows: one project, its clusters, and a Placement for all of them.
@@ -103,7 +104,7 @@ func TestManyClustersOfOneKindAreOneRender(t *testing.T) {
 	}
 	r := &manifests.Renderer{Client: known, Workers: workers, Kubernetes: "v1.36.0"}
 	app, source := placed(names...), chart(t, "minor: {{ .Capabilities.KubeVersion.Minor }}\nserved: {{ .Capabilities.APIVersions.Has \"example.com/v1\" }}\n")
-	m, err := r.Render(t.Context(), app, source)
+	m, err := r.Render(t.Context(), app, source, valuesfrom.Values{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func TestClustersThatAnswerDifferentlyGetTheirOwn(t *testing.T) {
 	known.clusters = append(known.clusters, v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: "silent"}})
 	r := &manifests.Renderer{Client: known, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
 	app := placed("new", "newer", "old", "silent")
-	m, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.30-0\" .Capabilities.KubeVersion.Version }}\n"))
+	m, err := r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.30-0\" .Capabilities.KubeVersion.Version }}\n"), valuesfrom.Values{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +147,10 @@ func TestClustersThatAnswerDifferentlyGetTheirOwn(t *testing.T) {
 		t.Errorf("%d renders, for clusters like %q: %s", m.Renders, m.Fleet, diff)
 	}
 	// Both say "true", so it does not matter that they were asked.
-	if m, err = r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n")); err != nil || m.Variants != nil {
+	if m, err = r.Render(t.Context(), app, chart(t, "a: {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n"), valuesfrom.Values{}); err != nil || m.Variants != nil {
 		t.Errorf("what comes out alike is %+v: %v", m.Variants, err)
 	}
-	m, err = r.Render(t.Context(), app, chart(t, "# {{ lookup \"v1\" \"Secret\" \"a\" \"b\" | len }}\na: b\n"))
+	m, err = r.Render(t.Context(), app, chart(t, "# {{ lookup \"v1\" \"Secret\" \"a\" \"b\" | len }}\na: b\n"), valuesfrom.Values{})
 	if len(m.Warnings) != 1 {
 		t.Errorf("warnings %q tell nothing of lookup", m.Warnings)
 	}
@@ -167,13 +168,13 @@ func TestAChartThatWantsOtherClustersIsTriedAgain(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.Dir, "web/Chart.yaml"), []byte("apiVersion: v2\nname: web\nversion: 1.2.3\nkubeVersion: '>=1.30'\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := r.Render(t.Context(), placed("old"), s)
+	_, err := r.Render(t.Context(), placed("old"), s, valuesfrom.Values{})
 	var failure *source.Failure
 	if !errors.As(err, &failure) || failure.Reason != manifests.ClustersUnfit || failure.Lasting || !strings.Contains(err.Error(), "cluster old: chart web: needs Kubernetes >=1.30") {
 		t.Errorf("got %v", err)
 	}
 	known.clusters[0].Status.Facts.KubernetesVersion = "v1.31.0"
-	if _, err := r.Render(t.Context(), placed("old"), s); err != nil {
+	if _, err := r.Render(t.Context(), placed("old"), s, valuesfrom.Values{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,13 +185,13 @@ func TestWhatAnApplicationSaysOfItsChart(t *testing.T) {
 		ReleaseName: "other", ValuesFiles: []string{"../env/eu.yaml"}, Values: &runtime.RawExtension{Raw: []byte(`{"n":7}`)}, APIVersions: []string{"example.com/v1"},
 	}
 	r := &manifests.Renderer{Client: &hub{}, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
-	m, err := r.Render(t.Context(), app, chart(t, "{{ .Release.Name }} {{ .Release.Namespace }} {{ .Values.tier }} {{ .Values.n }} {{ .Capabilities.APIVersions.Has \"example.com/v1\" }} {{ .Capabilities.KubeVersion.Minor }}"))
+	m, err := r.Render(t.Context(), app, chart(t, "{{ .Release.Name }} {{ .Release.Namespace }} {{ .Values.tier }} {{ .Values.n }} {{ .Capabilities.APIVersions.Has \"example.com/v1\" }} {{ .Capabilities.KubeVersion.Minor }}"), valuesfrom.Values{})
 	if err != nil || strings.TrimSpace(string(m.Files[0].Data)) != "other shop gold 7 true 36" {
 		t.Errorf("got %+v, %v", m, err)
 	}
 	app.Spec.Source.Helm = nil
 	app.Spec.Source.Kustomize = &v1alpha1.KustomizeOptions{}
-	if _, err := r.Render(t.Context(), app, chart(t, "a: b")); err == nil || !strings.Contains(err.Error(), "kustomization") {
+	if _, err := r.Render(t.Context(), app, chart(t, "a: b"), valuesfrom.Values{}); err == nil || !strings.Contains(err.Error(), "kustomization") {
 		t.Errorf("a chart was built as a kustomization: %v", err)
 	}
 }
@@ -211,7 +212,7 @@ func TestValuesOfOverridesAreARenderOfTheirOwn(t *testing.T) {
 		{Clusters: "stage", Replicas: []v1alpha1.ReplicaOverride{{Name: "web", Count: 2}}},
 		{Clusters: "stage=production", Values: &runtime.RawExtension{Raw: []byte(`{"web":{"replicas":6}}`)}},
 	}
-	m, err := r.Render(t.Context(), app, chart(t, "{{ .Values.web.replicas }} {{ .Values.web.tier }}"))
+	m, err := r.Render(t.Context(), app, chart(t, "{{ .Values.web.replicas }} {{ .Values.web.tier }}"), valuesfrom.Values{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +232,7 @@ func TestValuesOfOverridesAreARenderOfTheirOwn(t *testing.T) {
 		t.Error("another selector is no reason to render again")
 	}
 	app.Spec.Overrides[1].Clusters = "in ("
-	if _, err := r.Render(t.Context(), app, chart(t, "a: b")); err == nil || !strings.Contains(err.Error(), "spec.overrides[1].clusters") {
+	if _, err := r.Render(t.Context(), app, chart(t, "a: b"), valuesfrom.Values{}); err == nil || !strings.Contains(err.Error(), "spec.overrides[1].clusters") {
 		t.Errorf("a selector that is none: %v", err)
 	}
 }
@@ -248,7 +249,7 @@ func TestValuesOfOverridesTellClustersApartThatAreYetToCome(t *testing.T) {
 	r := &manifests.Renderer{Client: known, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
 	app := placed("old", "new")
 	app.Spec.Overrides = []v1alpha1.Override{{Clusters: "stage=production", Values: &runtime.RawExtension{Raw: []byte(`{"tier":"gold"}`)}}}
-	m, err := r.Render(t.Context(), app, chart(t, "a: {{ .Values.tier }} {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n"))
+	m, err := r.Render(t.Context(), app, chart(t, "a: {{ .Values.tier }} {{ semverCompare \">=1.25-0\" .Capabilities.KubeVersion.Version }}\n"), valuesfrom.Values{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +270,7 @@ func TestItIsRenderedForWhomItsPlacementChooses(t *testing.T) {
 	app.Spec.Placement = &v1alpha1.ApplicationPlacement{Ref: "everywhere"}
 	for minor, tolerations := range map[string][]v1alpha1.Toleration{"36": nil, "29": {{Key: "edge"}}} {
 		app.Spec.Placement.Tolerations = tolerations
-		m, err := r.Render(t.Context(), app, chart(t, "a: {{ .Capabilities.KubeVersion.Minor }}\n"))
+		m, err := r.Render(t.Context(), app, chart(t, "a: {{ .Capabilities.KubeVersion.Minor }}\n"), valuesfrom.Values{})
 		if err != nil || strings.TrimSpace(string(m.Files[0].Data)) != "a: "+minor {
 			t.Errorf("with %v: %s, %v", tolerations, m.Files, err)
 		}
@@ -279,11 +280,11 @@ func TestItIsRenderedForWhomItsPlacementChooses(t *testing.T) {
 func TestWhoseFaultItIs(t *testing.T) {
 	var failure *source.Failure
 	r := &manifests.Renderer{Client: &hub{}, Workers: &inProcess{}, Kubernetes: "v1.36.0"}
-	if _, err := r.Render(t.Context(), placed(), chart(t, "a: {{ uuidv4 }}")); !errors.As(err, &failure) || !failure.Lasting || !strings.Contains(err.Error(), "web/templates/a.yaml:1: uuidv4") {
+	if _, err := r.Render(t.Context(), placed(), chart(t, "a: {{ uuidv4 }}"), valuesfrom.Values{}); !errors.As(err, &failure) || !failure.Lasting || !strings.Contains(err.Error(), "web/templates/a.yaml:1: uuidv4") {
 		t.Errorf("a template that is never the same gave %v", err)
 	}
 	r.Workers = &inProcess{fault: &worker.Fault{Err: errors.New("no process")}}
-	if _, err := r.Render(t.Context(), placed(), chart(t, "a: b")); err == nil || errors.As(err, &failure) {
+	if _, err := r.Render(t.Context(), placed(), chart(t, "a: b"), valuesfrom.Values{}); err == nil || errors.As(err, &failure) {
 		t.Errorf("a fault of the hub's is said to be the owner's: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"atoll.dev/atoll/internal/render"
 	"atoll.dev/atoll/internal/render/class"
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/valuesfrom"
 )
 
 // maxVariants is to how many things one source may be rendered; each is rendered
@@ -69,21 +70,23 @@ func byValues(all []Variant) []Variant {
 	return some
 }
 
-// valuesFor are the values of a chart for clusters that match these overrides.
-func valuesFor(base []byte, overrides []v1alpha1.Override, of []int32) ([]byte, error) {
-	if len(of) == 0 {
-		return base, nil
+// valuesFor are the values of a chart for clusters that match these overrides,
+// which lie over those for all.
+func valuesFor(base [][]byte, overrides []v1alpha1.Override, of []int32) ([]byte, error) {
+	all := slices.DeleteFunc(slices.Concat(base, raws(overrides, of)), func(raw []byte) bool { return len(raw) == 0 })
+	switch len(all) {
+	case 0:
+		return nil, nil
+	case 1:
+		return all[0], nil
 	}
 	values := map[string]any{}
-	for _, raw := range append([][]byte{base}, raws(overrides, of)...) {
+	for _, raw := range all {
 		var over map[string]any
-		if len(raw) == 0 {
-			continue
-		}
 		if err := json.Unmarshal(raw, &over); err != nil {
 			return nil, source.Refuse(RenderRefused, "values of the application, or of its overrides, are no map: %w", err)
 		}
-		lay(values, over)
+		valuesfrom.Lay(values, over)
 	}
 	text, err := json.Marshal(values)
 	if err != nil {
@@ -98,20 +101,6 @@ func raws(overrides []v1alpha1.Override, of []int32) [][]byte {
 		all = append(all, overrides[i].Values.Raw)
 	}
 	return all
-}
-
-// lay lays values over values, as Helm does with several files: maps are merged,
-// and all else is replaced.
-func lay(under, over map[string]any) {
-	for key, value := range over {
-		mine, isMap := under[key].(map[string]any)
-		theirs, both := value.(map[string]any)
-		if isMap && both {
-			lay(mine, theirs)
-			continue
-		}
-		under[key] = value
-	}
 }
 
 func hasValues(overrides []v1alpha1.Override) bool {

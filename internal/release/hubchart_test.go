@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"log"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -116,6 +117,39 @@ func TestTheHubsReplicasShareKeysAndContent(t *testing.T) {
 		}
 		if _, ok := got["PodDisruptionBudget atoll-hub"]; !ok {
 			t.Error("three replicas have no disruption budget")
+		}
+	}
+}
+
+// What only some ask for is there for them, and for nobody else.
+func TestTheHubsChartOpensWhatItIsAskedFor(t *testing.T) {
+	file := packaged(t, "atoll", "v1.2.3")
+	asked := map[string]any{"hooks": map[string]any{"enabled": true}, "sourceAllow": []any{"10.0.7.0/24", "127.0.0.1"},
+		"networkPolicy": map[string]any{"enabled": true}, "secretNamespaces": []any{"shop", "*"}}
+	for _, on := range []bool{true, false} {
+		values := hubValues()
+		if on {
+			maps.Copy(values, asked)
+		}
+		got, err := render(t, file, "atoll-hub", values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for words, in := range map[string]string{
+			"--hook-listen=0.0.0.0:7446":           "Deployment atoll-hub",
+			"--source-allow=10.0.7.0/24,127.0.0.1": "Deployment atoll-hub",
+			"targetPort: hooks":                    "Service atoll-hub-hooks",
+			"port: hooks":                          "NetworkPolicy atoll-hub",
+			"- secrets\n":                          "ClusterRole atoll-hub",
+			"namespace: shop":                      "RoleBinding atoll-hub-project",
+		} {
+			data, err := sigsyaml.Marshal(got[in])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := strings.Contains(string(data), words); found != on {
+				t.Errorf("asked for: %t, and %s has %q: %t", on, in, words, found)
+			}
 		}
 	}
 }

@@ -67,6 +67,15 @@ func (f *Follow) Told(c *v1alpha1.Commit) string {
 	return f.Noun() + " " + short + " of " + f.URL
 }
 
+// Valued says which values a chart was rendered with, beside those that the
+// application itself has; empty without any.
+func (f *Follow) Valued(versions string) string {
+	if versions == "" {
+		return ""
+	}
+	return " with values " + ShortID(versions)
+}
+
 // Secret is what a secretRef of an application names.
 type Secret struct {
 	// Name is NAMESPACE/NAME, for people.

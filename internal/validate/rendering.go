@@ -26,6 +26,9 @@ func rendering(at *field.Path, s v1alpha1.Source) field.ErrorList {
 				errs = append(errs, field.Invalid(at.Child("helm", "valuesFiles").Index(i), name, "must be relative to the chart's folder, in the same source"))
 			}
 		}
+		for i, from := range h.ValuesFrom {
+			errs = append(errs, subdomain(at.Child("helm", "valuesFrom").Index(i).Child("name"), from.Name)...)
+		}
 		if h.Values != nil && len(h.Values.Raw) > 0 {
 			var values map[string]any
 			if json.Unmarshal(h.Values.Raw, &values) != nil || len(h.Values.Raw) > maxInline {

@@ -2,10 +2,13 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -51,6 +54,75 @@ func (x *followed) overridden(overrides []map[string]any) {
 	app := &v1alpha1.Application{ObjectMeta: named(x.Project, x.Name)}
 	if err := x.f.Hub.Client().Patch(x.t.Context(), app, mergePatch(map[string]any{"spec": map[string]any{"overrides": overrides}})); err != nil {
 		x.t.Fatal(err)
+	}
+}
+
+// valuesOfObjects follows values in a ConfigMap and a Secret: what they say is
+// delivered, a change of them is noticed, and nobody is shown what the Secret says.
+func (x *followed) valuesOfObjects() {
+	x.t.Helper()
+	const first, second = "canary-hunter22", "canary-hunter33"
+	ctx, hub := x.t.Context(), x.f.Hub.Client()
+	login := "apiVersion: v1\nkind: Secret\nmetadata: {name: login}\nstringData:\n  password: {{ .Values.password | default \"none\" }}\n"
+	x.commit("a login", map[string]string{"deploy/templates/login.yaml": login})
+	x.sourced(map[string]any{"helm": map[string]any{"skipHooks": true, "valuesFiles": []string{"../environments/eu.yaml"}, "values": nil, "valuesFrom": []map[string]any{
+		{"kind": "ConfigMap", "name": "greetings"}, {"kind": "Secret", "name": "passwords"}}}})
+	x.fails("ValuesMissing", "valuesFrom[0]: there is no ConfigMap greetings")
+	x.on("three")
+
+	greetings := &corev1.ConfigMap{ObjectMeta: named(x.Project, "greetings"), Data: map[string]string{"values.yaml": "greeting: of the map\n"}}
+	passwords := &corev1.Secret{ObjectMeta: named(x.Project, "passwords"), StringData: map[string]string{"values.yaml": "password: " + first + "\n"}}
+	if err := errors.Join(hub.Create(ctx, greetings), hub.Create(ctx, passwords)); err != nil {
+		x.t.Fatal(err)
+	}
+	x.on("of the map")
+	x.password(first)
+	passwords.StringData = map[string]string{"values.yaml": "password: " + second + "\n"}
+	if err := hub.Update(ctx, passwords); err != nil {
+		x.t.Fatal(err)
+	}
+	x.password(second)
+
+	x.commit("a leak", map[string]string{"deploy/templates/leak.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: leak}\ndata: {url: 'db://{{ .Values.password }}@db'}\n"})
+	x.look()
+	x.fails("ValuesRefused", "ConfigMap/leak: data.url shows a value of a Secret")
+	x.commit("a word", map[string]string{"deploy/templates/leak.yaml": "{{ fail (printf \"no %s\" .Values.password) }}"})
+	x.look()
+	x.fails("RenderRefused", "no (hidden)")
+	x.password(second)
+
+	lists := []client.ObjectList{&v1alpha1.ApplicationList{}, &v1alpha1.RevisionList{}, &eventsv1.EventList{}}
+	for _, list := range lists {
+		if err := hub.List(ctx, list, client.InNamespace(x.Project)); err != nil {
+			x.t.Fatal(err)
+		}
+		if text, err := json.Marshal(list); err != nil || strings.Contains(string(text), "canary-") {
+			x.t.Errorf("%T shows the password (%v):\n%s", list, err, text)
+		}
+	}
+	for _, verb := range [][]string{{"describe", "app", x.Name}, {"plan", "app/" + x.Name}, {"history", "app/" + x.Name}} {
+		if out := x.f.Hub.CLI(append(verb, "-p", x.Project)...); strings.Contains(fmt.Sprint(out), "canary-") {
+			x.t.Errorf("%q shows the password:\n%v", verb, out)
+		}
+	}
+	x.commit("as before", map[string]string{"deploy/templates/leak.yaml": "", "deploy/templates/login.yaml": ""})
+	x.sourced(map[string]any{"helm": map[string]any{"valuesFrom": nil, "values": map[string]any{"greeting": "three"}}})
+	x.on("three")
+}
+
+func (x *followed) password(want string) {
+	x.t.Helper()
+	for _, member := range []string{"a", "b"} {
+		eventually(x.t, "the password on "+member, func(ctx context.Context) error {
+			secret := &corev1.Secret{}
+			if err := x.f.Member(member).Client().Get(ctx, client.ObjectKey{Namespace: x.Project, Name: "login"}, secret); err != nil {
+				return err
+			}
+			if string(secret.Data["password"]) != want {
+				return errors.New("it is another one")
+			}
+			return nil
+		})
 	}
 }
 
@@ -105,6 +177,8 @@ func TestChartsAndKustomizationsOfARepositoryAreRenderedByTheHub(t *testing.T) {
 	x.on("two")
 	x.sourced(map[string]any{"helm": map[string]any{"values": map[string]any{"greeting": "three"}}})
 	x.on("three")
+
+	x.valuesOfObjects()
 
 	// Values for some of the clusters are a render, and a content, of their own.
 	onlyB(t, f)

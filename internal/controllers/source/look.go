@@ -13,6 +13,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/valuesfrom"
 )
 
 // outcome is what a look led to.
@@ -20,6 +21,8 @@ type outcome struct {
 	follow    *source.Follow
 	fetched   v1alpha1.FetchedSource
 	condition assign.Condition
+	// values are those of Secrets and ConfigMaps, as they are now.
+	values valuesfrom.Values
 	// lasting says that only another revision or spec changes it.
 	lasting bool
 }
@@ -32,6 +35,10 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 	if before := app.Status.Source; before != nil && before.Of == o.fetched.Of {
 		o.fetched = *before.DeepCopy()
 	}
+	var err error
+	if o.values, err = r.values(ctx, app); err != nil {
+		return o.failed(err)
+	}
 	origin, err := r.open(ctx, app, follow)
 	if err != nil {
 		return o.failed(err)
@@ -41,7 +48,7 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 		return o.failed(err)
 	}
 	if refused := o.fetched.Refused; refused != nil && refused.ID == found.ID {
-		stays, err := r.stays(ctx, app, m)
+		stays, err := r.stays(ctx, app, m, o.values)
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +60,7 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 	if err := r.verify(ctx, app, m, origin, found); err != nil {
 		return o.failed(err)
 	}
-	current, err := r.current(ctx, app, m, o.fetched, found)
+	current, err := r.current(ctx, app, m, o, found)
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +73,9 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 }
 
 // stays says that a refusal is not to be judged again: nobody asked for it, and
-// the clusters are of the classes for which it was made.
-func (r *Reconciler) stays(ctx context.Context, app *v1alpha1.Application, m *memory) (bool, error) {
-	if m.again {
+// the clusters are of the classes, and the values those, for which it was made.
+func (r *Reconciler) stays(ctx context.Context, app *v1alpha1.Application, m *memory, v valuesfrom.Values) (bool, error) {
+	if m.again || m.unfitValues != v.Versions {
 		return false, nil
 	}
 	now, err := r.Render.Fleet(ctx, app)
@@ -79,10 +86,11 @@ func (r *Reconciler) stays(ctx context.Context, app *v1alpha1.Application, m *me
 	return now == m.unfit, err
 }
 
-// current says that a revision was taken in, for clusters such as there are now,
-// and that its content is still stored.
-func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *memory, f v1alpha1.FetchedSource, found source.Found) (bool, error) {
-	if f.Commit == nil || f.Digest == "" || f.Commit.ID != found.ID || f.Commit.Ref != found.Ref {
+// current says that a revision was taken in, for clusters and with values such as
+// there are now, and that its content is still stored.
+func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *memory, o *outcome, found source.Found) (bool, error) {
+	f := o.fetched
+	if f.Values != o.values.Versions || f.Commit == nil || f.Digest == "" || f.Commit.ID != found.ID || f.Commit.Ref != found.Ref {
 		return false, nil
 	}
 	if f.Fleet != "" {
@@ -111,6 +119,7 @@ func (r *Reconciler) current(ctx context.Context, app *v1alpha1.Application, m *
 func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *memory, o *outcome, origin source.Origin, found source.Found) (*outcome, error) {
 	// First: a cluster that comes meanwhile has a refusal judged again.
 	var err error
+	m.unfitValues = o.values.Versions
 	if m.unfit, err = r.Render.Fleet(ctx, app); err != nil {
 		return o.refusedAt(found, err)
 	}
@@ -119,15 +128,19 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 		return o.refusedAt(found, err)
 	}
 	defer release()
-	rendered, err := r.Render.Render(ctx, app, snapshot)
+	rendered, err := r.Render.Render(ctx, app, snapshot, o.values)
 	if err != nil {
-		return o.refusedAt(found, err)
+		return o.refusedAt(found, o.masked(err))
 	}
-	kept, variants, err := r.keep(ctx, app, rendered)
+	kept, variants, err := r.keep(ctx, app, rendered, o.values)
+	err = o.masked(err)
 	var refused *depot.Refused
+	var failure *source.Failure
 	switch {
 	case errors.As(err, &refused):
 		return o.refusedAt(found, source.Refuse(refused.Reason(), "%s: %w", place(snapshot.Path), refused.Err))
+	case errors.As(err, &failure):
+		return o.refusedAt(found, err)
 	case err != nil:
 		return nil, fmt.Errorf("store what application %s/%s fetched: %w", app.Namespace, app.Name, err)
 	}
@@ -138,26 +151,33 @@ func (r *Reconciler) take(ctx context.Context, app *v1alpha1.Application, m *mem
 	}
 	o.fetched.Commit, o.fetched.Digest, o.fetched.Refused = commit, string(kept.Digest), nil
 	o.fetched.Fleet, o.fetched.Renders, o.fetched.Variants = rendered.Fleet, int32(rendered.Renders), variants
+	o.fetched.Values = o.values.Versions
 	m.sure = kept.Digest
-	r.warn(app, rendered.Warnings)
+	r.warn(app, o, rendered.Warnings)
 	return o.good(), nil
 }
 
 // keep makes everything durable that a revision was rendered to.
-func (r *Reconciler) keep(ctx context.Context, app *v1alpha1.Application, rendered manifests.Manifests) (first depot.Content, variants []v1alpha1.RenderVariant, err error) {
+func (r *Reconciler) keep(ctx context.Context, app *v1alpha1.Application, rendered manifests.Manifests, v valuesfrom.Values) (first depot.Content, variants []v1alpha1.RenderVariant, err error) {
 	if len(rendered.Variants) == 0 {
-		first, err = r.Depot.Keep(ctx, app, rendered.Files)
+		first, err = r.Depot.Keep(ctx, app, rendered.Files, v.Check)
 		return first, nil, err
 	}
-	for i, v := range rendered.Variants {
-		kept, err := r.Depot.Keep(ctx, app, v.Files)
+	for i, variant := range rendered.Variants {
+		kept, err := r.Depot.Keep(ctx, app, variant.Files, v.Check)
 		if err != nil {
 			return first, nil, err
 		}
 		if i == 0 {
 			first = kept
 		}
-		variants = append(variants, v.Record(kept.Digest))
+		record := variant.Record(kept.Digest)
+		for _, a := range record.Asked {
+			if v.Mask(a.Arg) != a.Arg {
+				return first, nil, source.Refuse(valuesfrom.Refused, "its templates ask Kubernetes for %s, which a Secret says: that would be written down", v.Mask(a.Arg))
+			}
+		}
+		variants = append(variants, record)
 	}
 	return first, variants, nil
 }
@@ -179,6 +199,7 @@ func (o *outcome) good() *outcome {
 	if c.Chart != "" {
 		message += ", chart " + c.Chart
 	}
+	message += o.follow.Valued(o.fetched.Values)
 	if c.Message != "" {
 		message += ": " + c.Message
 	}

@@ -40,9 +40,9 @@ func (r *Reconciler) record(ctx context.Context, app *v1alpha1.Application, o ou
 const maxWarnings = 10
 
 // warn tells what a render left out.
-func (r *Reconciler) warn(app *v1alpha1.Application, warnings []string) {
+func (r *Reconciler) warn(app *v1alpha1.Application, o *outcome, warnings []string) {
 	for _, w := range warnings[:min(len(warnings), maxWarnings)] {
-		r.Events.Eventf(app, nil, "Warning", "LeftOut", "Fetch", "%s", source.Line(w))
+		r.Events.Eventf(app, nil, "Warning", "LeftOut", "Fetch", "%s", source.Line(o.values.Mask(w)))
 	}
 }
 

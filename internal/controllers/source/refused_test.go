@@ -8,6 +8,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/valuesfrom"
 )
 
 // still is a source that never changes.
@@ -31,7 +32,7 @@ type picky struct {
 
 func (p *picky) Fleet(context.Context, *v1alpha1.Application) (string, error) { return p.fleet, nil }
 
-func (p *picky) Render(context.Context, *v1alpha1.Application, source.Snapshot) (manifests.Manifests, error) {
+func (p *picky) Render(context.Context, *v1alpha1.Application, source.Snapshot, valuesfrom.Values) (manifests.Manifests, error) {
 	p.renders++
 	return manifests.Manifests{}, source.Refuse(manifests.RenderRefused, "cluster old: it is too old")
 }

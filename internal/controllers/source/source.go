@@ -26,6 +26,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/manifests"
 	"atoll.dev/atoll/internal/source"
+	"atoll.dev/atoll/internal/valuesfrom"
 )
 
 // Opener prepares looks at sources of one kind; held is nil without a Secret.
@@ -35,14 +36,14 @@ type Opener interface {
 
 // Depot stores what was fetched.
 type Depot interface {
-	Keep(ctx context.Context, app *v1alpha1.Application, files []content.File) (depot.Content, error)
+	Keep(ctx context.Context, app *v1alpha1.Application, files []content.File, check func(content.Bundle) error) (depot.Content, error)
 	Holds(ctx context.Context, project string, digest desired.Digest) (bool, error)
 }
 
 // Renderer makes manifests of a folder. A *source.Failure that lasts is for the
 // owner of the source. manifests.Renderer is one.
 type Renderer interface {
-	Render(ctx context.Context, app *v1alpha1.Application, s source.Snapshot) (manifests.Manifests, error)
+	Render(ctx context.Context, app *v1alpha1.Application, s source.Snapshot, from valuesfrom.Values) (manifests.Manifests, error)
 	// Fleet is the Fleet that manifests would have if they were rendered now.
 	Fleet(ctx context.Context, app *v1alpha1.Application) (string, error)
 }
@@ -50,8 +51,8 @@ type Renderer interface {
 // Reconciler follows sources.
 type Reconciler struct {
 	Client client.Client
-	// Secrets reads credentials, from the API and not from a cache: those of all
-	// projects do not belong into memory.
+	// Secrets reads credentials and values, from the API and not from a cache: those
+	// of all projects do not belong into memory.
 	Secrets client.Reader
 	Sources map[source.Kind]Opener
 	Render  Renderer
@@ -76,6 +77,8 @@ type memory struct {
 	again bool
 	// unfit is the Fleet for which the refused commit was judged.
 	unfit string
+	// unfitValues are the versions of the values with which it was.
+	unfitValues string
 	// sure is the content that was seen to be stored.
 	sure desired.Digest
 	// verified is the signature that was found good of what, by which keys.
@@ -231,7 +234,7 @@ func (r *Reconciler) secret(ctx context.Context, project, name, missing string) 
 	secret := &corev1.Secret{}
 	key := types.NamespacedName{Namespace: project, Name: name}
 	if err := r.Secrets.Get(ctx, key, secret); err != nil {
-		return source.Secret{}, source.Fail(missing, "Secret %s cannot be read: %w", key, err)
+		return source.Secret{}, source.Fail(missing, "Secret %s cannot be read: %w", key, permitted(err))
 	}
 	return source.Secret{Name: key.String(), Holder: fmt.Sprintf("%s %s %s", key, secret.UID, secret.ResourceVersion), Data: secret.Data}, nil
 }
