@@ -79,7 +79,7 @@ func controlPlaneOptions(ctx context.Context, o *Options, at store, listener net
 	if o.external() {
 		trustPeers(s.Authentication.RequestHeader, o.keys())
 	}
-	setAdmission(s, o.Validators)
+	setAdmission(s, o)
 	completed, err := s.Complete(ctx, nil, nil)
 	if err != nil {
 		return completed, fmt.Errorf("complete the control plane's options: %w", err)
@@ -122,11 +122,15 @@ func setAccess(s *options.Options, dir dataDir, keys keysDir) {
 	s.ServiceAccountSigningKeyFile = keys.serviceAccountsFile()
 }
 
-func setAdmission(s *options.Options, validators []Validator) {
+func setAdmission(s *options.Options, o *Options) {
 	generic := s.Admission.GenericAdmission
 	generic.DefaultOffPlugins = sets.New(generic.RecommendedPluginOrder...).Difference(admissionPlugins)
-	if len(validators) > 0 {
-		registerValidators(generic.Plugins, validators)
+	if o.Guard != nil {
+		registerGuard(generic.Plugins, o.Guard)
+		generic.RecommendedPluginOrder = append(generic.RecommendedPluginOrder, guardPlugin)
+	}
+	if len(o.Validators) > 0 {
+		registerValidators(generic.Plugins, o.Validators)
 		generic.RecommendedPluginOrder = append(generic.RecommendedPluginOrder, validationPlugin)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	admissionapply "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
@@ -111,7 +112,44 @@ func (h *Host) judge(ctx context.Context, kube kubernetes.Interface) error {
 	if _, err := kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().Apply(ctx, configuration, applied); err != nil {
 		return fmt.Errorf("have the cluster ask this hub about writes: %w", err)
 	}
+	if h.options.Guard == nil {
+		return nil
+	}
+	return h.haveGuarded(ctx, kube, h.options.Guard.Resource)
+}
+
+// guardPath is below that of the other webhooks.
+const guardPath = "/guard"
+
+// haveGuarded has the host ask this process what a write lacks. One that it cannot
+// ask about is let through here, for the other webhook refuses it.
+func (h *Host) haveGuarded(ctx context.Context, kube kubernetes.Interface, of schema.GroupVersionResource) error {
+	guard := admissionapply.MutatingWebhook().
+		WithName("guard.hub.atoll.dev").
+		WithClientConfig(h.callback(h.admission + guardPath)).
+		WithRules(admissionapply.RuleWithOperations().
+			WithAPIGroups(of.Group).WithAPIVersions(of.Version).WithResources(of.Resource).
+			WithOperations(admissionregistrationv1.Create, admissionregistrationv1.Update)).
+		WithMatchConditions(admissionapply.MatchCondition().WithName("spec-changed").WithExpression(specChanged)).
+		WithFailurePolicy(admissionregistrationv1.Ignore).
+		WithSideEffects(admissionregistrationv1.SideEffectClassNone).
+		WithAdmissionReviewVersions("v1").
+		WithTimeoutSeconds(int32(reviewTimeout.Seconds()))
+	configuration := admissionapply.MutatingWebhookConfiguration("atoll-hub").WithWebhooks(guard)
+	if _, err := kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Apply(ctx, configuration, applied); err != nil {
+		return fmt.Errorf("have the cluster ask this hub about finalizers: %w", err)
+	}
 	return nil
+}
+
+// callback is how the host's API server reaches a path of this process.
+func (h *Host) callback(path string) *admissionapply.WebhookClientConfigApplyConfiguration {
+	at := admissionapply.WebhookClientConfig().WithCABundle(h.authority.CertPEM...)
+	if h.cluster.inside() {
+		return at.WithService(admissionapply.ServiceReference().
+			WithNamespace(h.cluster.Namespace).WithName(hostService).WithPort(h.port()).WithPath(path))
+	}
+	return at.WithURL("https://" + net.JoinHostPort(h.externalName(), fmt.Sprint(h.port())) + path)
 }
 
 // webhook asks this process about operations on all of our kinds.
@@ -127,16 +165,9 @@ func (h *Host) webhook(name string, operations ...admissionregistrationv1.Operat
 			WithAPIGroups(crd.Spec.Group).WithAPIVersions("*").WithResources("*").
 			WithOperations(operations...))
 	}
-	at := admissionapply.WebhookClientConfig().WithCABundle(h.authority.CertPEM...)
-	if h.cluster.inside() {
-		at.WithService(admissionapply.ServiceReference().
-			WithNamespace(h.cluster.Namespace).WithName(hostService).WithPort(h.port()).WithPath(h.admission))
-	} else {
-		at.WithURL("https://" + net.JoinHostPort(h.externalName(), fmt.Sprint(h.port())) + h.admission)
-	}
 	return admissionapply.ValidatingWebhook().
 		WithName(name).
-		WithClientConfig(at).
+		WithClientConfig(h.callback(h.admission)).
 		WithRules(rules...).
 		WithSideEffects(admissionregistrationv1.SideEffectClassNone).
 		WithAdmissionReviewVersions("v1").

@@ -47,7 +47,7 @@ func (h *Host) newServer() (*genericapiserver.GenericAPIServer, error) {
 	if config.Authentication.Authenticator, err = withPeers(config.Authentication.Authenticator, h.options.keys()); err != nil {
 		return nil, err
 	}
-	authorization := genericoptions.NewDelegatingAuthorizationOptions().WithAlwaysAllowPaths(h.admission)
+	authorization := genericoptions.NewDelegatingAuthorizationOptions().WithAlwaysAllowPaths(h.admission, h.admission+guardPath)
 	authorization.RemoteKubeConfigFile = h.cluster.Kubeconfig
 	authorization.AllowCacheTTL, authorization.DenyCacheTTL = reviewMemory, reviewMemory
 	if err := authorization.ApplyTo(&config.Authorization); err != nil {
@@ -63,6 +63,9 @@ func (h *Host) newServer() (*genericapiserver.GenericAPIServer, error) {
 			return nil, err
 		}
 	}
-	server.Handler.NonGoRestfulMux.Handle(h.admission, reviewer{h.options.Validators})
+	server.Handler.NonGoRestfulMux.Handle(h.admission, reviews(reviewer{h.options.Validators}.judge))
+	if h.options.Guard != nil {
+		server.Handler.NonGoRestfulMux.Handle(h.admission+guardPath, reviews(h.options.Guard.complete))
+	}
 	return server, nil
 }

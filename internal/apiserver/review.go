@@ -21,11 +21,10 @@ import (
 // maxReview bounds a review in bytes: two objects of etcd's largest size.
 const maxReview = 8 << 20
 
-// reviewer answers a host cluster's admission webhook by the validators that
-// judge in process elsewhere.
-type reviewer struct{ validators []Validator }
+// reviews answers a host cluster's admission webhook.
+type reviews func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse
 
-func (v reviewer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (answers reviews) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	review := &admissionv1.AdmissionReview{}
 	if err := json.NewDecoder(io.LimitReader(r.Body, maxReview)).Decode(review); err != nil || review.Request == nil {
 		http.Error(w, "an admission.k8s.io/v1 AdmissionReview with a request is expected", http.StatusBadRequest)
@@ -33,11 +32,14 @@ func (v reviewer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := &admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
-		Response: v.judge(r.Context(), review.Request),
+		Response: answers(r.Context(), review.Request),
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer) // the caller is gone if this fails
 }
+
+// reviewer judges writes by the validators that do so in process elsewhere.
+type reviewer struct{ validators []Validator }
 
 func (v reviewer) judge(ctx context.Context, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	response := &admissionv1.AdmissionResponse{UID: request.UID, Allowed: true}

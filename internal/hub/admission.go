@@ -20,7 +20,6 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/apiserver"
 	"atoll.dev/atoll/internal/assign"
-	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/validate"
 )
 
@@ -32,7 +31,6 @@ type admit struct {
 	client func() (kubernetes.Interface, error)
 	// namespace is the hub's own.
 	namespace string
-	unguarded unguarded
 }
 
 // Judges wants every resource of atoll.dev.
@@ -46,7 +44,7 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	case w.Subresource != "":
 		return nil
 	case w.Operation == admission.Delete:
-		return errors.Join(a.thawed(ctx, w), a.unguarded.judge(w, clock.Now()), a.steers(ctx, w))
+		return errors.Join(a.thawed(ctx, w), unguarded(w), a.steers(ctx, w))
 	}
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"testing"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,9 +28,9 @@ func TestADeletionWaitsUntilWhatItDeletesIsGuarded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = new(unguarded).judge(apiserver.Write{
+			err = unguarded(apiserver.Write{
 				Kind: v1alpha1.GroupVersion.WithKind("Application"), Operation: admission.Delete, Old: &unstructured.Unstructured{Object: object},
-			}, time.Now())
+			})
 			if seconds, waits := apierrors.SuggestsClientDelay(err); waits != tt.waits || waits && seconds != 1 {
 				t.Errorf("the answer is %v", err)
 			}
@@ -48,28 +47,4 @@ func placedApp(onDelete v1alpha1.DeletionPolicy) v1alpha1.Application {
 func guardedApp(app v1alpha1.Application) v1alpha1.Application {
 	app.Finalizers = []string{v1alpha1.FinalizerWithdraw}
 	return app
-}
-
-// TestADeletionThatHadToWaitIsNotLetPassByTheGuardThatCameMeanwhile is one request,
-// whose object an API server has judged twice.
-func TestADeletionThatHadToWaitIsNotLetPassByTheGuardThatCameMeanwhile(t *testing.T) {
-	var u unguarded
-	now := time.Now()
-	judge := func(app v1alpha1.Application, after time.Duration) bool {
-		app.UID = "one"
-		object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&app)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return u.judge(apiserver.Write{
-			Kind: v1alpha1.GroupVersion.WithKind("Application"), Operation: admission.Delete, Old: &unstructured.Unstructured{Object: object},
-		}, now.Add(after)) == nil
-	}
-	stale, guarded := placedApp(v1alpha1.Delete), guardedApp(placedApp(v1alpha1.Delete))
-	if judge(stale, 0) || judge(guarded, 20*time.Millisecond) {
-		t.Error("it was deleted although the finalizer was not there when it was read")
-	}
-	if !judge(guarded, comeAgain) {
-		t.Error("who comes again when told to is refused")
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -187,6 +188,9 @@ func (b *bench) deploy(project, name, selector string, onDelete v1alpha1.Deletio
 	app.Spec.Placement = &v1alpha1.ApplicationPlacement{PlacementRule: v1alpha1.PlacementRule{Clusters: selector}}
 	app.Spec.OnDelete = onDelete
 	b.create(app)
+	if guarded := slices.Contains(app.Finalizers, v1alpha1.FinalizerWithdraw); guarded != (onDelete == v1alpha1.Delete) {
+		b.Errorf("application %s with onDelete: %s is written with the finalizers %q", name, onDelete, app.Finalizers)
+	}
 }
 
 // member is an agent as bare as the wire, with a real identity.

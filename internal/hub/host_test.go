@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,7 +152,10 @@ func (b *bench) deletesWhatWasJustTurnedToDelete(m *member) {
 	m.until("the application is there", func(r desired.Root) bool { _, ok := r.Get(key); return ok })
 	app := b.app("shop", "late")
 	b.must(b.client.Patch(b.Context(), app, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"onDelete":"Delete"}}`))))
-	b.must(b.client.Delete(b.Context(), app)) // asks again while it is told to
+	if !slices.Contains(app.Finalizers, v1alpha1.FinalizerWithdraw) {
+		b.Errorf("the write that says onDelete: Delete leaves the finalizers %q", app.Finalizers)
+	}
+	b.must(b.client.Delete(b.Context(), app))
 	m.until("its objects are to go", func(r desired.Root) bool {
 		e, ok := r.Get(key)
 		if !ok {

@@ -125,6 +125,7 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		PeerAddress:      o.PeerAddress,
 		CRDs:             definitions,
 		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace}},
+		Guard:            withdrawal,
 		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: s.late}},
 		Log:              o.Verbose,
 	})
