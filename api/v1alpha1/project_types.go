@@ -60,6 +60,11 @@ type ProjectSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	DeletionBudget *int32 `json:"deletionBudget,omitempty"`
+	// Notify are who is told of what becomes of its applications.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	Notify []Notification `json:"notify,omitempty"`
 }
 
 // GroupKind names a kind; "*" stands for every kind of the group.
@@ -96,6 +101,10 @@ type ProjectStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Notify is how the deliveries of spec.notify go.
+	// +listType=map
+	// +listMapKey=name
+	Notify []NotificationStatus `json:"notify,omitempty"`
 }
 
 // ProjectList is a list of Projects.

@@ -32,6 +32,7 @@ import (
 	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/controllers/cluster"
+	"atoll.dev/atoll/internal/controllers/notify"
 	"atoll.dev/atoll/internal/controllers/project"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
@@ -65,6 +66,7 @@ type hub struct {
 	listener *link.Listener
 	intent   *application.Intent
 	direct   *direct
+	teller   *notify.Teller
 
 	statusPulse *pulse[*v1alpha1.Application]
 	intentPulse *pulse[*v1alpha1.Application]
@@ -172,6 +174,7 @@ func (h *hub) observe(c observed.Change) {
 			h.rolloutPulse.add(name)
 		}
 	}
+	h.teller.Heard(c)
 }
 
 func (h *hub) controllers() error {
@@ -186,6 +189,7 @@ func (h *hub) controllers() error {
 		Metrics:   &application.Metrics{Ask: prometheus.New(egress.Guard{Allow: allow}).Ask, Tell: h.rolloutPulse.add, Now: clock.Now},
 		Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Began: clock.Now(),
 	}
+	h.teller = h.newTeller(egress.Guard{Allow: allow})
 	status := &application.Status{
 		Client: h.mgr.GetClient(), Book: h.book, Fleet: h.fleet, Heartbeat: h.gateway.Heartbeat, Now: clock.Now,
 		Writes: rate.NewLimiter(statusWrites, statusWrites), Busy: h.intent.Busy, Began: clock.Now(),
@@ -207,7 +211,7 @@ func (h *hub) controllers() error {
 		Watches(&v1alpha1.RolloutRun{}, handler.EnqueueRequestForOwner(h.mgr.GetScheme(), h.mgr.GetRESTMapper(), &v1alpha1.Application{}), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(h.intentPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
 		WatchesRawSource(source.Channel(h.rolloutPulse.events, &handler.TypedEnqueueRequestForObject[*v1alpha1.Application]{})).
-		WithOptions(concurrent(application.IntentWorkers)).Complete(h.intent)
+		WithOptions(concurrent(application.IntentWorkers)).Complete(h.entering(h.intent))
 	if err != nil {
 		return fmt.Errorf("prepare the intent controller: %w", err)
 	}

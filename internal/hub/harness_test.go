@@ -25,6 +25,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/link"
+	"atoll.dev/atoll/internal/render/worker"
 	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/seal"
 	"atoll.dev/atoll/internal/trust"
@@ -50,6 +51,9 @@ type world struct {
 }
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == worker.Verb {
+		os.Exit(worker.Serve(os.Stdin, os.Stdout)) // the hub renders in processes of its own program
+	}
 	dir, err := os.MkdirTemp("", "hub")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -305,6 +305,7 @@ func (s *start) serve(ctx context.Context) error {
 	run("cluster pulse", func(ctx context.Context) error { h.clusterPulse.run(ctx); return nil })
 	run("values", h.values.Start)
 	run("values pulse", func(ctx context.Context) error { h.valuesPulse.run(ctx); return nil })
+	run("notifications", h.teller.Run)
 	run("sweep", h.keepSwept)
 	run("book", h.completeBook)
 	run("rollout pulse", func(ctx context.Context) error { h.rolloutPulse.run(ctx); return nil })

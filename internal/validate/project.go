@@ -22,6 +22,9 @@ func Project(new, _ *v1alpha1.Project) field.ErrorList {
 	errs = append(errs, kinds(spec.Child("kinds"), s.Kinds)...)
 	errs = append(errs, token(spec.Child("tenant"), s.Tenant, 63)...)
 	errs = append(errs, residency(spec.Child("residency"), s.Residency)...)
+	for i, n := range s.Notify {
+		errs = append(errs, selector(spec.Child("notify").Index(i).Child("applications"), n.Applications)...)
+	}
 	if s.DeletionBudget != nil && *s.DeletionBudget < 0 {
 		errs = append(errs, field.Invalid(spec.Child("deletionBudget"), *s.DeletionBudget, "must be 0 (every deletion waits for a person) or more"))
 	}
