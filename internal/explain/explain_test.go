@@ -370,9 +370,15 @@ func TestAllIsWell(t *testing.T) {
 	for _, l := range append(c.Links, c.Clusters[0].Links...) {
 		stages = append(stages, l.Stage)
 	}
-	want := []explain.Stage{explain.Source, explain.Revision, explain.Placement, explain.Desired, explain.Delivery, explain.Apply, explain.Health}
+	want := []explain.Stage{explain.Source, explain.Revision, explain.Placement, explain.Rollout, explain.Desired, explain.Delivery, explain.Apply, explain.Health}
 	if diff := cmp.Diff(want, stages); diff != "" {
 		t.Errorf("stages (-want +got):\n%s", diff)
+	}
+	if why := c.Links[3].Why; !strings.HasPrefix(why, "a change reaches all 2 clusters at once") {
+		t.Errorf("how a change would travel: %s", why)
+	}
+	if one := explain.Explain(well("one")); len(one.Links) != 3 {
+		t.Errorf("one cluster is told of waves: %+v", one.Links)
 	}
 	data, err := json.Marshal(c)
 	if err != nil {

@@ -67,8 +67,11 @@ func Explain(f Facts) Chain {
 	if f.Frozen != nil {
 		c.Links = slices.Insert(c.Links, 0, f.freeze())
 	}
-	if f.Run != nil {
+	switch {
+	case f.Run != nil:
 		c.Links = append(c.Links, f.rollout())
+	case app.Spec.Rollout == nil && len(f.Clusters) > 1:
+		c.Links = append(c.Links, f.atOnce())
 	}
 	for _, cluster := range f.Clusters {
 		if f.Only != "" && cluster.Cluster != f.Only {

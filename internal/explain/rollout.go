@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"fmt"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"atoll.dev/atoll/api/v1alpha1"
@@ -46,6 +48,11 @@ func (f Facts) rollout() Link {
 		l.Outcome = Waiting
 	}
 	return l
+}
+
+// atOnce tells how changes travel where nothing asks for waves, before one does.
+func (f Facts) atOnce() Link {
+	return Link{Stage: Rollout, Outcome: OK, Why: fmt.Sprintf("a change reaches all %d clusters at once; spec.rollout: {} would have it go to one, then to 25%%, then to the rest", len(f.Clusters))}
 }
 
 func (f Facts) steer(verb string) string {
