@@ -110,6 +110,14 @@ BENCH ?= all
 bench: build ## figures beside their raw limits, into bench/results
 	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 ATOLL_BENCH=$(BENCH) go test -count=1 -timeout 45m -v -run '^Test(Figures|TheChosen)' ./test/bench
 
+# Each of these has a hub of its own and takes at most 6 minutes; BENCH_QUICK=1
+# takes a tenth of the sizes.
+DELIVERY ?= delivery-100x20x5,noop-1000,repo-10000
+
+.PHONY: bench-delivery
+bench-delivery: build ## figures of delivery from Git and charts, into bench/results
+	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 ATOLL_BENCH=$(DELIVERY) go test -count=1 -timeout 25m -v -run '^Test(FiguresOfDelivery|TheChosen)' ./test/bench
+
 # A hub with agents over members in memory. SCALE is fleet (1000 agents, 1000
 # applications on 100 clusters each), idle (10000 that do nothing) or growth (100 to
 # 3000 agents), or several; SIZES=agents=300,apps=300,fanout=30 changes them.

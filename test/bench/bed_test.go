@@ -160,7 +160,6 @@ func size(usual, less int) int {
 	return usual
 }
 
-func chosen(name string) bool {
-	names := strings.Split(os.Getenv(which), ",")
-	return slices.Contains(names, name) || slices.Contains(names, "all")
-}
+func chosen(name string) bool { return named(name) || named("all") }
+
+func named(name string) bool { return slices.Contains(strings.Split(os.Getenv(which), ","), name) }

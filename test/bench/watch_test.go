@@ -9,7 +9,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 )
@@ -23,8 +25,9 @@ type sight struct {
 	at     time.Time
 }
 
-// sights follow the Deployments of a namespace on all members. Both sides are
-// watched in the same way, by metadata.
+// sights follow the Deployments of a namespace on all members, or other kinds
+// whose objects have no name in common. Both sides are watched in the same way,
+// by metadata.
 type sights struct {
 	b        *bed
 	stop     context.CancelFunc
@@ -37,26 +40,38 @@ type sights struct {
 
 // watch begins at the present state, and goes on where it was when a server
 // that is under load ends it.
-func (b *bed) watch(namespace string) *sights {
+func (b *bed) watch(namespace string, kinds ...schema.GroupVersionResource) *sights {
 	b.t.Helper()
+	if len(kinds) == 0 {
+		kinds = []schema.GroupVersionResource{deployments}
+	}
 	ctx, stop := context.WithCancel(b.t.Context())
 	s := &sights{b: b, stop: stop}
+	for range b.members {
+		s.present = append(s.present, map[string]int{})
+	}
 	for place, m := range b.members {
-		all := m.metadata.Resource(deployments).Namespace(namespace)
-		list, err := all.List(ctx, metav1.ListOptions{})
-		b.must(err)
-		names := map[string]int{}
-		for i := range list.Items {
-			names[list.Items[i].Name] = changeOf(&list.Items[i])
+		for _, kind := range kinds {
+			s.begin(ctx, place, m.metadata.Resource(kind).Namespace(namespace))
 		}
-		s.present = append(s.present, names)
-		w, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &cache.ListWatch{
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return all.Watch(ctx, o) },
-		})
-		b.must(err)
-		s.done.Go(func() { s.follow(ctx, w, place) })
 	}
 	return s
+}
+
+func (s *sights) begin(ctx context.Context, place int, all metadata.ResourceInterface) {
+	s.b.t.Helper()
+	list, err := all.List(ctx, metav1.ListOptions{})
+	s.b.must(err)
+	s.mu.Lock()
+	for i := range list.Items {
+		s.present[place][list.Items[i].Name] = changeOf(&list.Items[i])
+	}
+	s.mu.Unlock()
+	w, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return all.Watch(ctx, o) },
+	})
+	s.b.must(err)
+	s.done.Go(func() { s.follow(ctx, w, place) })
 }
 
 // changeOf reads the annotation; -1 when somebody else set it.
