@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -24,27 +26,63 @@ const argoDefinitions = `
 {apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: PLURAL.argoproj.io}, spec: {group: argoproj.io, scope: Namespaced,
  names: {kind: KIND, plural: PLURAL}, versions: [{name: v1alpha1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}`
 
+// argoSets are one for each cluster that a selector matches, one for each of a
+// list, and one for each folder of a repository on each cluster.
+var argoSets = []struct {
+	name, generators, app, path, cluster string
+	language                             bool // Go's templates
+}{
+	{"web", `[{clusters: {selector: {matchLabels: {stage: production}}}}]`, "{{.name}}-web", "deploy", "{{.name}}", true},
+	{"batch", `[{list: {elements: [{cluster: a, size: small}, {cluster: b, size: large}]}}]`, "batch-{{.size}}", "batch/{{.size}}", "{{.cluster}}", true},
+	{"addons", `[{matrix: {generators: [{git: {repoURL: "THERE", revision: main, directories: [{path: addons/*}, {path: addons/old, exclude: true}]}}, {clusters: {}}]}}]`,
+		"{{path.basename}}-{{name}}", "{{path}}", "{{name}}", false},
+}
+
 const argoSet = `
 apiVersion: argoproj.io/v1alpha1
 kind: ApplicationSet
-metadata: {name: takeover, namespace: argocd}
+metadata: {name: NAME, namespace: argocd}
 spec:
-  goTemplate: true
-  generators: [{clusters: {selector: {matchLabels: {stage: production}}}}]
+  goTemplate: LANGUAGE
+  generators: GENERATORS
   template:
-    metadata: {name: '{{.name}}-shop', finalizers: [resources-finalizer.argocd.argoproj.io]}
+    metadata: {name: 'APP', finalizers: [resources-finalizer.argocd.argoproj.io]}
     spec:
       project: takeover
-      source: {repoURL: "THERE", targetRevision: main, path: deploy}
-      destination: {name: '{{.name}}', namespace: takeover}
+      source: {repoURL: "THERE", targetRevision: main, path: 'FOLDER'}
+      destination: {name: 'CLUSTER', namespace: takeover}
       syncPolicy: {automated: {prune: true, selfHeal: true}}
 `
 
-// a real API of Argo CD's, two members that it delivered to, and a repository.
+// argoMade are the Applications that Argo CD makes of them: what each delivers to
+// which cluster, from which folder.
+var argoMade = []struct{ set, app, path, cluster, deployment string }{
+	{"web", "a-web", "deploy", "a", "web"}, {"web", "b-web", "deploy", "b", "web"},
+	{"batch", "batch-small", "batch/small", "a", "batch"}, {"batch", "batch-large", "batch/large", "b", "batch"},
+	{"addons", "dns-a", "addons/dns", "a", "dns"}, {"addons", "dns-b", "addons/dns", "b", "dns"},
+	{"addons", "logs-a", "addons/logs", "a", "logs"}, {"addons", "logs-b", "addons/logs", "b", "logs"},
+}
+
+// argoRepository is what they deliver; each cluster runs five pods of it.
+var argoRepository = map[string]string{
+	"deploy/web.yaml":       deployment("web", "shop/web:1.0", 2),
+	"deploy/settings.yaml":  configMap("settings", "blue"),
+	"batch/small/job.yaml":  deployment("batch", "shop/batch:small", 1),
+	"batch/large/job.yaml":  deployment("batch", "shop/batch:large", 1),
+	"addons/dns/dns.yaml":   deployment("dns", "shop/dns:1", 1),
+	"addons/logs/logs.yaml": deployment("logs", "shop/logs:1", 1),
+	"addons/old/old.yaml":   deployment("old", "shop/old:1", 1),
+}
+
+const argoPods = 5
+
+// argoWorld is a real API of Argo CD's and two members that it delivered to, of
+// which one is its home.
 type argoWorld struct {
 	t    *testing.T
 	f    *testfleet.Fleet
 	home *testfleet.Member
+	url  string
 }
 
 func (w argoWorld) create(m *testfleet.Member, text string) *unstructured.Unstructured {
@@ -78,18 +116,18 @@ func (w argoWorld) deliver(m *testfleet.Member, text, app string) {
 	}
 }
 
-// pods are the UIDs of a member's, once there are two.
+// pods are the UIDs of a member's, once there are all.
 func (w argoWorld) pods(m *testfleet.Member) string {
 	w.t.Helper()
 	var uids []string
-	eventually(w.t, "two pods on "+m.Name, func(ctx context.Context) error {
+	eventually(w.t, "the pods on "+m.Name, func(ctx context.Context) error {
 		list := &corev1.PodList{}
 		err := m.Client().List(ctx, list, client.InNamespace("takeover"))
 		uids = nil
 		for _, p := range list.Items {
 			uids = append(uids, string(p.UID))
 		}
-		if err == nil && len(uids) != 2 {
+		if err == nil && len(uids) != argoPods {
 			err = fmt.Errorf("there are %d", len(uids))
 		}
 		return err
@@ -97,9 +135,8 @@ func (w argoWorld) pods(m *testfleet.Member) string {
 	return strings.Join(uids, " ")
 }
 
-func TestWhatArgoCDRunsIsTakenOverWithTheSamePods(t *testing.T) {
+func TestThreeApplicationSetsAreExportedImportedAndTakenOverWithTheSamePods(t *testing.T) {
 	f := fleet(t)
-	w := argoWorld{t: t, f: f, home: f.Member("a")}
 	server, err := gitserver.Start(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -109,28 +146,16 @@ func TestWhatArgoCDRunsIsTakenOverWithTheSamePods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web, settings := deployment("web", "shop/web:1.0", 2), configMap("settings", "blue")
-	if _, err := repo.Commit("the shop", map[string]string{"deploy/web.yaml": web, "deploy/settings.yaml": settings}); err != nil {
+	if _, err := repo.Commit("the shop", argoRepository); err != nil {
 		t.Fatal(err)
 	}
-	before := map[string]string{}
-	for _, name := range []string{"a", "b"} {
-		m := f.Member(name)
-		w.create(m, "{apiVersion: v1, kind: Namespace, metadata: {name: takeover}}")
-		w.create(m, "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: takeover}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: 'atoll:atoll-admin'}]}")
-		w.deliver(m, web, name+"-shop")
-		w.deliver(m, settings, name+"-shop")
-		before[name] = w.pods(m)
-	}
-	set := w.argo(server.URL("shop"))
+	w := argoWorld{t: t, f: f, home: f.Member("a"), url: server.URL("shop")}
+	before := w.delivered()
+	w.argo()
 
-	// Imported and applied, it waits: both name Argo CD, and nothing is touched.
-	export, err := yaml.Marshal(set.Object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := f.Hub.CLIWith(string(export)+"---\n{apiVersion: v1, kind: Secret, metadata: {name: repo, namespace: argocd, labels: {argocd.argoproj.io/secret-type: repository}}, stringData: {url: '"+server.URL("shop")+"'}}\n", "import", "argocd", "-f", "-")
-	if r.Code != 0 || !has(r.Stdout, "clusters: stage=production", "name: shop") {
+	// What kubectl exports, and nothing else, is imported and applied.
+	r := f.Hub.CLI("import", "argocd", "-f", w.export(), "--repo", w.url+"="+repo.Dir(), "--owner", "tests")
+	if r.Code != 0 || !has(r.Stdout, "clusters: stage=production", "name: web", "name: batch-small", "name: batch-large", "name: dns", "name: logs", "path: addons/dns") || has(r.Stdout, "addons/old") || has(r.Stdout+r.Stderr, "hunter2") {
 		t.Fatalf("import: %s", r)
 	}
 	f.Project("takeover")
@@ -140,47 +165,101 @@ func TestWhatArgoCDRunsIsTakenOverWithTheSamePods(t *testing.T) {
 	if r := f.Hub.CLIWith(r.Stdout, "apply", "-f", "-"); r.Code != 0 {
 		t.Fatalf("apply: %s", r)
 	}
-	app := f.App("takeover", "shop")
-	for _, name := range []string{"a", "b"} {
-		app.On(name, "names Argo CD", func(s fleetapi.ClusterState) bool {
-			p, ok := problem(s.State, "OwnedBy")
-			return ok && strings.Contains(p.Message, "Argo CD application "+name+"-shop")
-		})
+
+	// All wait: each names its Application of Argo CD's, and nothing is touched.
+	ours := map[string]string{"web": "a b", "batch-small": "a", "batch-large": "b", "dns": "a b", "logs": "a b"}
+	for name, on := range ours {
+		for _, cluster := range strings.Fields(on) {
+			f.App("takeover", name).On(cluster, "names Argo CD", func(s fleetapi.ClusterState) bool {
+				p, ok := problem(s.State, "OwnedBy")
+				return ok && strings.Contains(p.Message, "Argo CD application ")
+			})
+		}
 	}
 
-	if r := f.Hub.CLI("takeover", "argocd", "--app", "a-shop", "-C", "a", "-p", "takeover", "--yes"); r.Code != 2 || !has(r.Stderr, "--applicationset takeover") {
+	if r := f.Hub.CLI("takeover", "argocd", "--app", "a-web", "-C", "a", "-p", "takeover", "--yes"); r.Code != 2 || !has(r.Stderr, "--applicationset web") {
 		t.Errorf("one Application of a set: %s", r)
 	}
-	r = f.Hub.CLI("takeover", "argocd", "--applicationset", "takeover", "-C", "a", "-p", "takeover", "--yes")
-	if r.Code != 0 || !has(r.Stderr, "All 4 pods are the same as before.") {
-		t.Fatalf("takeover: %s", r)
+	for _, set := range argoSets {
+		r = f.Hub.CLI("takeover", "argocd", "--applicationset", set.name, "-C", "a", "-p", "takeover", "--yes")
+		if r.Code != 0 || !has(r.Stderr, "All 10 pods are the same as before.") {
+			t.Fatalf("takeover of %s: %s", set.name, r)
+		}
 	}
-	app.Settles(2)
-	for _, name := range []string{"a", "b"} {
-		if after := w.pods(f.Member(name)); after != before[name] {
-			t.Errorf("the pods of %s were %s and are %s", name, before[name], after)
+	for name, on := range ours {
+		f.App("takeover", name).Settles(int32(len(strings.Fields(on))))
+	}
+	for name, was := range before {
+		if after := w.pods(f.Member(name)); after != was {
+			t.Errorf("the pods of %s were %s and are %s", name, was, after)
 		}
 	}
 	w.gone()
 }
 
-// argo is the ApplicationSet with what Argo CD made of it.
-func (w argoWorld) argo(url string) *unstructured.Unstructured {
+// delivered has both members run what Argo CD delivered, and the caller be
+// somebody there; it returns their pods.
+func (w argoWorld) delivered() map[string]string {
 	w.t.Helper()
-	w.create(w.home, "{apiVersion: v1, kind: Namespace, metadata: {name: argocd}}")
-	for kind, plural := range map[string]string{"Application": "applications", "ApplicationSet": "applicationsets"} {
-		w.create(w.home, strings.NewReplacer("KIND", kind, "PLURAL", plural).Replace(argoDefinitions))
-	}
-	set := w.create(w.home, strings.ReplaceAll(argoSet, "THERE", url))
 	for _, name := range []string{"a", "b"} {
-		w.create(w.home, fmt.Sprintf(`{apiVersion: argoproj.io/v1alpha1, kind: Application, metadata: {name: %s-shop, namespace: argocd, finalizers: [resources-finalizer.argocd.argoproj.io],
- ownerReferences: [{apiVersion: argoproj.io/v1alpha1, kind: ApplicationSet, name: takeover, uid: %q, controller: true, blockOwnerDeletion: true}]},
- spec: {project: takeover, source: {repoURL: %q, targetRevision: main, path: deploy}, destination: {name: %s, namespace: takeover}, syncPolicy: {automated: {prune: true, selfHeal: true}}}}`, name, set.GetUID(), url, name))
+		m := w.f.Member(name)
+		w.create(m, "{apiVersion: v1, kind: Namespace, metadata: {name: takeover}}")
+		w.create(m, "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: takeover}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: 'atoll:atoll-admin'}]}")
 	}
-	return set
+	for _, made := range argoMade {
+		for path, text := range argoRepository {
+			if strings.HasPrefix(path, made.path+"/") {
+				w.deliver(w.f.Member(made.cluster), text, made.app)
+			}
+		}
+	}
+	return map[string]string{"a": w.pods(w.f.Member("a")), "b": w.pods(w.f.Member("b"))}
 }
 
-// gone holds that neither the ApplicationSet nor its Applications are left.
+// argo are Argo CD's own objects: its project, repository and clusters, the
+// ApplicationSets, and what it made of them.
+func (w argoWorld) argo() {
+	w.t.Helper()
+	w.create(w.home, "{apiVersion: v1, kind: Namespace, metadata: {name: argocd}}")
+	for kind, plural := range map[string]string{"Application": "applications", "ApplicationSet": "applicationsets", "AppProject": "appprojects"} {
+		w.create(w.home, strings.NewReplacer("KIND", kind, "PLURAL", plural).Replace(argoDefinitions))
+	}
+	w.create(w.home, "{apiVersion: argoproj.io/v1alpha1, kind: AppProject, metadata: {name: takeover, namespace: argocd}, spec: {sourceRepos: ['*'], destinations: [{namespace: takeover, server: '*'}]}}")
+	w.create(w.home, fmt.Sprintf("{apiVersion: v1, kind: Secret, metadata: {name: repo, namespace: argocd, labels: {argocd.argoproj.io/secret-type: repository}}, stringData: {url: %q}}", w.url))
+	for _, name := range []string{"a", "b"} {
+		w.create(w.home, fmt.Sprintf("{apiVersion: v1, kind: Secret, metadata: {name: cluster-%[1]s, namespace: argocd, labels: {argocd.argoproj.io/secret-type: cluster, stage: production}}, stringData: {name: %[1]s, server: 'https://%[1]s.example.com', config: '{\"bearerToken\":\"hunter2\"}'}}", name))
+	}
+	uids := map[string]string{}
+	for _, s := range argoSets {
+		text := strings.NewReplacer("NAME", s.name, "LANGUAGE", fmt.Sprint(s.language), "GENERATORS", strings.ReplaceAll(s.generators, "THERE", w.url),
+			"APP", s.app, "FOLDER", s.path, "CLUSTER", s.cluster, "THERE", w.url).Replace(argoSet)
+		uids[s.name] = string(w.create(w.home, text).GetUID())
+	}
+	for _, made := range argoMade {
+		w.create(w.home, fmt.Sprintf(`{apiVersion: argoproj.io/v1alpha1, kind: Application, metadata: {name: %s, namespace: argocd, finalizers: [resources-finalizer.argocd.argoproj.io],
+ ownerReferences: [{apiVersion: argoproj.io/v1alpha1, kind: ApplicationSet, name: %s, uid: %q, controller: true, blockOwnerDeletion: true}]},
+ spec: {project: takeover, source: {repoURL: %q, targetRevision: main, path: %s}, destination: {name: %s, namespace: takeover}, syncPolicy: {automated: {prune: true, selfHeal: true}}}}`,
+			made.app, made.set, uids[made.set], w.url, made.path, made.cluster))
+	}
+}
+
+// export is a folder with what the documents say to export, by kubectl.
+func (w argoWorld) export() string {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	for file, args := range map[string][]string{
+		"argocd.yaml":   {"appprojects,applicationsets,applications", "-n", "argocd"},
+		"clusters.yaml": {"secrets", "-n", "argocd", "-l", "argocd.argoproj.io/secret-type"},
+	} {
+		text := w.f.Hub.MustCLI(append([]string{"kubectl", "-C", "a", "--", "get", "-o", "yaml"}, args...)...)
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// gone holds that neither ApplicationSets nor their Applications are left.
 func (w argoWorld) gone() {
 	w.t.Helper()
 	for _, kind := range []string{"ApplicationSet", "Application"} {
