@@ -25,4 +25,4 @@ bin/static/atoll:
 # Its machine needs packages, too; the error of a missing one names them.
 .PHONY: e2e-node
 e2e-node: build node bin/static/atoll ## system tests on a real node; needs root, runc and CNI plugins
-	ATOLL_SANDBOX_REQUIRED=1 ATOLL_REALNODE_REQUIRED=1 go test -count=1 -timeout 15m ./test/realnode/...
+	ATOLL_SANDBOX_REQUIRED=1 ATOLL_REALNODE_REQUIRED=1 $(call tested,-count=1 -timeout 15m,./test/realnode/...)
