@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -71,5 +72,25 @@ func TestAVerificationTriesADeliveryThatIsOver(t *testing.T) {
 	w.deploy("shop", manifests("blue", "task:1", true))
 	if s := w.verdict("shop", report.VerificationPassed); w.exists(jobs, "smoke") && w.uid("smoke") != failed {
 		t.Errorf("what had passed was verified again: %s", describeState(s))
+	}
+}
+
+// What waits for a test waits for nothing: where there is nothing else, the delivery
+// is over before it begins.
+func TestADeliveryOfNothingButTestsIsOver(t *testing.T) {
+	w := newOrder(t)
+	en := w.deliver("web", "one", 1, rendering{objects: []rendered{thing(jobID, "smoke", hookMark(phase.Verify, phase.Always))}})
+	w.attemptAll(en)
+	s := w.summarize(en, w.clock())
+	if !en.finished || en.stepOf("smoke") != launch || s.Sync != report.InSync || s.Verification == nil || s.Verification.Verdict != report.VerificationRunning {
+		t.Errorf("finished %v, the test is due for %v: %s, %v", en.finished, en.stepOf("smoke"), describeState(s), s.Verification)
+	}
+	w.succeedWith(en, "smoke")
+	if s := w.summarize(en, w.clock()); s.Verification.Verdict != report.VerificationPassed {
+		t.Errorf("it says %v", s.Verification)
+	}
+	en = w.deliver("web", "two", 2, rendering{objects: []rendered{thing(jobID, "smoke", hookMark(phase.Verify, phase.Always))}})
+	if s := w.summarize(en, w.clock()); s.Verification.Verdict != report.VerificationRunning {
+		t.Errorf("of another content it says %v", s.Verification)
 	}
 }
