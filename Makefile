@@ -27,6 +27,16 @@ RACY := ./internal/agent/... ./internal/apply/... ./internal/assign/... ./intern
 	./internal/desired/... ./internal/gateway/... ./internal/lease/... ./internal/link/... ./internal/localstore/... \
 	./internal/observed/... ./internal/seal/... ./internal/trust/... ./internal/wire/...
 
+# $(call tested,FLAGS,PACKAGES) runs tests. With AGAIN, a folder, those that fail run
+# once more, each alone, and are named in files there; more than four are no accident.
+AGAIN ?=
+ifeq ($(AGAIN),)
+tested = go test $(1) $(2)
+else
+tested = go tool -modfile=tools/go.mod gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=4 \
+	--rerun-fails-report=$$(mktemp '$(AGAIN)/XXXXXX') --packages="$(2)" -- $(1)
+endif
+
 STATICCHECK    := go tool -modfile=tools/go.mod staticcheck
 CONTROLLER_GEN := go tool -modfile=tools/go.mod controller-gen
 GENERATED      := api/v1alpha1/zz_generated.deepcopy.go api/v1alpha1/crds
@@ -84,7 +94,7 @@ generate: ## write deep copies and CRDs from the API types
 
 .PHONY: test
 test: build ## unit and integration tests, on real clusters
-	ATOLL_SANDBOX_REQUIRED=1 go test -p $(PARALLEL) -timeout 20m $$(go list ./... | grep -v -e /test/e2e -e /test/hostile -e /test/upgrade -e /test/realnode)
+	ATOLL_SANDBOX_REQUIRED=1 $(call tested,-p $(PARALLEL) -timeout 20m,$$(go list ./... | grep -v -e /test/e2e -e /test/hostile -e /test/upgrade -e /test/realnode | tr '\n' ' '))
 
 .PHONY: check
 check: bin/atoll-sandbox ## the quick loop: what links and runs fast
@@ -92,14 +102,14 @@ check: bin/atoll-sandbox ## the quick loop: what links and runs fast
 
 .PHONY: e2e
 e2e: build ## system tests: hub, agents and clusters as processes
-	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 go test -p 1 -count=1 -timeout 25m $(SYSTEM)
+	ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 $(call tested,-p 1 -count=1 -timeout 25m,$(SYSTEM))
 
 E2E_MODES ?= etcd kubernetes
 
 .PHONY: e2e-modes
 e2e-modes: build ## system tests with the hub's store outside the hub, in each of E2E_MODES
 	@for mode in $(E2E_MODES); do echo "the hub stores in: $$mode"; \
-		ATOLL_E2E_STORAGE=$$mode ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 go test -p 1 -count=1 -timeout 25m $(STORED) || exit 1; \
+		ATOLL_E2E_STORAGE=$$mode ATOLL_SANDBOX_REQUIRED=1 ATOLL_E2E_REQUIRED=1 $(call tested,-p 1 -count=1 -timeout 25m,$(STORED)) || exit 1; \
 	done
 
 # Quietly and alone it takes 8 minutes; BENCH_QUICK=1 takes 3. BENCH names
