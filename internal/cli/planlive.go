@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -120,7 +121,8 @@ func (l *live) ask(ctx context.Context, cluster string, inquiries []inquiry) {
 	defer cancel()
 	m, err := l.member(ctx, cluster)
 	if err != nil {
-		l.unsaid(ctx, cluster, inquiries, err)
+		// Its words, whatever its kind: who may not enter is told why.
+		l.unsaid(ctx, cluster, inquiries, errors.New(err.Error()))
 		return
 	}
 	var group errgroup.Group
