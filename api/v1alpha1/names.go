@@ -45,6 +45,12 @@ const (
 	// AnnotationWave on a manifest is a whole number: in one phase, lower ones are
 	// delivered and healthy first.
 	AnnotationWave = "atoll.dev/wave"
+	// AnnotationPrune on a manifest is "disabled" where the object stays when it is no
+	// longer asked for, and "enabled" whatever other tools' annotations say.
+	AnnotationPrune = "atoll.dev/prune"
+	// AnnotationIgnore on a manifest lists fields of the object, separated by commas,
+	// that others may change once it exists.
+	AnnotationIgnore = "atoll.dev/ignore"
 	// AnnotationRunFor on the object of a hook is the content that it was made for;
 	// the agent writes it.
 	AnnotationRunFor = "atoll.dev/run-for"

@@ -15,15 +15,16 @@ import (
 	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/wire"
 )
 
 // local answers what the hub asks the agent itself. It serves nothing that the
-// agent does not own: objects of its applications, how they differ, their events,
-// and to a hub that lost its store what it runs.
+// agent does not own: objects of its applications, how they differ, their events, the
+// wish that one be applied once more, and to a hub that lost its store what it runs.
 func (a *agent) local() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(what string, f func(context.Context, desired.Key) (any, error)) {
-		mux.HandleFunc("GET "+localPrefix+"/applications/{project}/{app}/"+what, func(w http.ResponseWriter, r *http.Request) {
+	handle := func(method, what string, f func(context.Context, desired.Key) (any, error)) {
+		mux.HandleFunc(method+" "+localPrefix+"/applications/{project}/{app}/"+what, func(w http.ResponseWriter, r *http.Request) {
 			answer, err := f(r.Context(), desired.Key{Project: r.PathValue("project"), Application: r.PathValue("app")})
 			if err != nil {
 				status := http.StatusInternalServerError
@@ -37,9 +38,10 @@ func (a *agent) local() http.Handler {
 			_ = json.NewEncoder(w).Encode(answer) // the hub is gone if this fails
 		})
 	}
-	handle("objects", a.objects)
-	handle("diff", a.diff)
-	handle("events", a.events)
+	handle(http.MethodGet, "objects", a.objects)
+	handle(http.MethodGet, "diff", a.diff)
+	handle(http.MethodGet, "events", a.events)
+	handle(http.MethodPost, "sync", a.sync)
 	a.recollecting(mux)
 	return mux
 }
@@ -66,6 +68,16 @@ func (a *agent) diff(ctx context.Context, k desired.Key) (any, error) {
 		out.Objects = append(out.Objects, fleet.ObjectDiff{Ref: d.Ref, Action: string(d.Action), Changes: d.Changes, Message: d.Message})
 	}
 	return out, nil
+}
+
+var errOtherHistory = errors.New("this agent follows a hub of another history; look with atoll status what it waits for")
+
+// sync asks for nothing new: what is applied is what the agent was told before.
+func (a *agent) sync(ctx context.Context, k desired.Key) (any, error) {
+	if h, _ := ctx.Value(headerKey{}).(wire.StreamHeader); !a.memory.follows(h.Stamp) {
+		return nil, errOtherHistory
+	}
+	return fleet.ClusterSync{Cluster: a.Bootstrap.Cluster}, a.engine.SyncNow(k)
 }
 
 // events are the member's about the application's objects and what those own.

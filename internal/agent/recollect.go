@@ -49,6 +49,13 @@ func (m *memory) forgotten(from wire.Stamp) (entries []desired.Entry, follows bo
 	return m.verdict.Effective.Entries, false
 }
 
+// follows tells that the agent obeys the hub that speaks.
+func (m *memory) follows(from wire.Stamp) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return from.Succeeds(m.stamp)
+}
+
 // recollect tells what is enforced by the word of another hub's history.
 func (m *memory) recollect(from wire.Stamp) recovery.Memory {
 	m.mu.Lock()

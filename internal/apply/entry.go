@@ -52,6 +52,7 @@ type entry struct {
 	pruning     pruning
 	held        []victim // as of the last plan
 	heldWhy     string
+	leftBehind  []victim        // of a withdrawn entry: what was not deleted
 	changes     []report.Change // by others, corrected, newest last
 	corrections int64
 	gone        bool // withdrawn, and nothing is left to do
@@ -113,6 +114,9 @@ func (en *entry) renew(want desired.Entry, digest desired.Digest) {
 	if en.gone && !want.Withdrawn {
 		// It comes back before the hub had forgotten it: nothing of it was left.
 		en.gone, en.laid, en.installing, en.installed, en.runs = false, "", false, "", map[ID]*run{}
+	}
+	if !want.Withdrawn {
+		en.leftBehind = nil
 	}
 	en.want, en.digest = want, digest
 	en.prepared, en.attempts = false, 0
@@ -187,6 +191,6 @@ func (en *entry) applied() bool {
 
 // retryPrepare queues another attempt.
 func (e *Engine) retryPrepare(en *entry, first, most time.Duration) {
-	e.queue.AddAfter(task{entry: en.want.Key}, ordinary, backoff(en.attempts, first, most))
+	e.queue.AddAfter(task{entry: en.want.Key}, ordinary, spread(backoff(en.attempts, first, most)))
 	en.attempts++
 }

@@ -26,6 +26,8 @@ type run struct {
 	Gone bool `cbor:"6,keyasint,omitempty"`
 	// Earlier are contents that it succeeded for before, the latest last.
 	Earlier []desired.Digest `cbor:"7,keyasint,omitempty"`
+	// Failed is the UID of the object that failed for Content, when it runs once more.
+	Failed string `cbor:"8,keyasint,omitempty"`
 }
 
 // runStage is how far a run got.
@@ -49,6 +51,9 @@ func (r *run) begin(id ID, content desired.Digest) *run {
 		return next
 	}
 	next.Earlier = slices.Clone(r.Earlier)
+	if r.Stage == runFailed && r.Content == "" {
+		next.Failed = r.UID
+	}
 	if r.Stage == runSucceeded {
 		next.Earlier = append(next.Earlier, r.Content)
 	}
@@ -182,7 +187,7 @@ func (e *Engine) hookDeleted(o *object, s sighting) {
 // it end; e.mu is held.
 func (e *Engine) hookMissing(o *object) {
 	if o.ran() == runMade {
-		e.end(o, phase.Failed, "it was deleted before it was seen to end; it runs again with another content")
+		e.end(o, phase.Failed, "it was deleted before it was seen to end; it runs again with another content, or by atoll sync")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/drift"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 // Memory keeps inventories across restarts; internal/localstore is one. The
@@ -53,6 +54,20 @@ type record struct {
 	// GivenUp is the hash of the rules that were left out of it.
 	GivenUp  uint64         `cbor:"5,keyasint,omitempty"`
 	Baseline drift.Baseline `cbor:"6,keyasint"`
+	// Keep says when the object stays, by what was applied last or, once somebody
+	// wanted to delete it, by what stands on it.
+	Keep syncoption.Keep `cbor:"7,keyasint,omitempty"`
+}
+
+// stays tells that the object is not deleted when it is no longer asked for.
+func (r *record) stays(withdrawn bool) bool {
+	switch {
+	case r == nil:
+		return false
+	case withdrawn:
+		return r.Keep&syncoption.WhenWithdrawn != 0
+	}
+	return r.Keep&syncoption.WhenPruned != 0
 }
 
 func (i inventory) encode() ([]byte, error) {

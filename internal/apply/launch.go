@@ -18,7 +18,8 @@ import (
 // deleted. Where an earlier life of the agent made it and did not come to record
 // that, the object itself says for which content it was made.
 func (e *Engine) launch(ctx context.Context, j job) outcome {
-	if err := e.begin(ctx, j); err != nil {
+	failed, err := e.begin(ctx, j)
+	if err != nil {
 		return outcome{err: err}
 	}
 	live, err := e.clients.get(ctx, j.target)
@@ -27,7 +28,7 @@ func (e *Engine) launch(ctx context.Context, j job) outcome {
 		return e.make(ctx, j)
 	case err != nil:
 		return e.failed(ctx, j, err)
-	case madeFor(live, j):
+	case madeFor(live, j) && string(live.GetUID()) != failed:
 		return e.settled(ctx, j, live, 0)
 	case live.GetDeletionTimestamp() != nil:
 		return outcome{goes: true}
@@ -82,23 +83,25 @@ func hookProblem(j job, reason, message string) *report.Problem {
 	return &report.Problem{Object: j.object.ref, Reason: reason, Message: message}
 }
 
-// begin stores that the hook runs now, before anything of it is made.
-func (e *Engine) begin(ctx context.Context, j job) error {
+// begin stores that the hook runs now, before anything of it is made. Where it runs
+// once more for the same content, it returns the UID of what failed.
+func (e *Engine) begin(ctx context.Context, j job) (failed string, err error) {
 	e.mu.Lock()
 	en, ok := e.entries[j.want.Key]
 	if !ok || en.named != j.want.Content {
 		e.mu.Unlock()
-		return fmt.Errorf("begin %s: the application changed meanwhile", j.target.id)
+		return "", fmt.Errorf("begin %s: the application changed meanwhile", j.target.id)
 	}
 	if r := en.runs[j.target.id]; r.of(j.want.Content) == 0 {
 		en.runs[j.target.id] = r.begin(j.target.id, j.want.Content)
 		e.unsaved[j.want.Key] = true
 	}
+	failed = en.runs[j.target.id].Failed
 	e.mu.Unlock()
 	if err := e.saveOnce(ctx); err != nil {
-		return fmt.Errorf("record that %s begins: %w", j.target.id, err)
+		return "", fmt.Errorf("record that %s begins: %w", j.target.id, err)
 	}
-	return nil
+	return failed, nil
 }
 
 // make creates the object, which says for which content.

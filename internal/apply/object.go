@@ -12,6 +12,7 @@ import (
 	"atoll.dev/atoll/internal/drift"
 	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 // object is one object of an entry as the engine works on it; Engine.mu guards it.
@@ -31,9 +32,10 @@ type object struct {
 	giveUp     drift.Paths
 	giveUpHash uint64
 	exact      drift.Paths
-	stage      int         // the step of the delivery, or phase.Aside
-	hook       *phase.Mark // nil for what is kept as it is
-	blocked    string      // why the member forbids it
+	options    syncoption.Options // of the manifest
+	stage      int                // the step of the delivery, or phase.Aside
+	hook       *phase.Mark        // nil for what is kept as it is
+	blocked    string             // why the member forbids it
 
 	rec *record // nil until the API server accepted it
 
@@ -61,9 +63,11 @@ type object struct {
 	busy      bool
 	stash     *sighting // the newest event while busy
 	attempted bool
+	again     bool // somebody asked to have it applied once more
 	doubtful  bool // whether it was ever applied is to be found out
 	weighed   bool // it was held against what was recorded
 	remove    bool // deletion is approved
+	stays     bool // it is not deleted, as of the last plan
 	deleting  bool // and accepted by the API server
 	failures  int
 	problem   *report.Problem
@@ -86,6 +90,11 @@ type sighting struct {
 }
 
 func (o *object) wanted() bool { return o.source != nil }
+
+// kept tells what is no longer asked for and stays, as its annotations say.
+func (o *object) kept() bool {
+	return !o.wanted() && !o.remove && o.stays
+}
 
 // applied tells that the API server accepted just what is wanted now.
 func (o *object) applied() bool {
@@ -145,6 +154,8 @@ func (o *object) due(now time.Time) step {
 		return remove
 	case !o.wanted() && o.doubtful && o.rec == nil:
 		return trace
+	case (o.recheck || o.replaced) && o.kept():
+		return check // somebody may have deleted it, as it is theirs to do
 	case !o.wanted() || o.blocked != "" || o.terminating && o.hook == nil:
 		return idle
 	case o.hook != nil:
@@ -165,6 +176,8 @@ func (o *object) due(now time.Time) step {
 		return deliver
 	case (o.drifted() || o.replaced) && o.corrects(now):
 		return correct
+	case o.again:
+		return deliver
 	}
 	return idle
 }
@@ -173,7 +186,7 @@ func (o *object) drifted() bool { return len(o.drift) > 0 || o.additions }
 
 // corrects tells whether what others changed is forced back at now.
 func (o *object) corrects(now time.Time) bool {
-	return o.entry.want.Policy.DriftMode != v1alpha1.DriftReport && !o.pause.Holds(now)
+	return (o.again || o.entry.want.Policy.DriftMode != v1alpha1.DriftReport) && !o.pause.Holds(now)
 }
 
 // hashPaths tells one set of given-up fields from another; 0 for none.

@@ -38,6 +38,9 @@ type pruneInput struct {
 	// Claimed are objects that another application waits for: they are handed
 	// over, never deleted.
 	Claimed map[ID]bool
+	// Kept are objects that stay, as their annotations say, when they are no
+	// longer asked for.
+	Kept map[ID]bool
 	// Forbidden tells that the member forbids deletions.
 	Forbidden bool
 	Progress  pruning
@@ -48,6 +51,8 @@ type prunePlan struct {
 	Delete []victim
 	// Release are objects to forget and leave as they are.
 	Release []victim
+	// Kept are objects to leave as they are and to tell of.
+	Kept []victim
 	// Held are withheld; Why says so to a person, with how to allow it.
 	Held     []victim
 	Why      string
@@ -88,8 +93,10 @@ func planPrune(in pruneInput) prunePlan {
 	return plan
 }
 
-// sort finds the objects that may be deleted; those to let go it releases.
+// sort finds the objects that may be deleted; those to let go it releases. What
+// stays has its namespace and its definition stay, with which it would go.
 func (p *prunePlan) sort(in pruneInput) (candidates []victim) {
+	var kept []victim
 	for _, v := range in.Owned {
 		switch {
 		case in.Wanted[v.ID] && !in.Entry.Withdrawn:
@@ -97,9 +104,21 @@ func (p *prunePlan) sort(in pruneInput) (candidates []victim) {
 			p.Release = append(p.Release, v)
 		default:
 			candidates = append(candidates, v)
+			if in.Kept[v.ID] {
+				kept = append(kept, v)
+			}
 		}
 	}
-	slices.SortFunc(candidates, func(a, b victim) int { return a.ID.Compare(b.ID) })
+	candidates = slices.DeleteFunc(candidates, func(v victim) bool {
+		stays := in.Kept[v.ID] || slices.ContainsFunc(kept, func(k victim) bool { return v.ID.bears(k.ID) })
+		if stays {
+			p.Kept = append(p.Kept, v)
+		}
+		return stays
+	})
+	for _, list := range [][]victim{candidates, p.Kept} {
+		slices.SortFunc(list, func(a, b victim) int { return a.ID.Compare(b.ID) })
+	}
 	return candidates
 }
 

@@ -122,7 +122,7 @@ func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	}
 	for id, o := range en.objects {
 		if !wanted[id] {
-			o.source, o.body, o.problem, o.hook = nil, nil, nil, nil
+			o.source, o.body, o.problem, o.hook, o.again = nil, nil, nil, nil, false
 		}
 	}
 	en.judgeRuns()
@@ -160,7 +160,8 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	if o.rec != nil && o.rec.Accepted == o.want {
 		o.body = nil
 	}
-	o.exact = en.rules.exact.For(o.id.GroupKind(), o.id.Name)
+	o.exact, o.options = en.rules.exact.For(o.id.GroupKind(), o.id.Name), item.options
+	e.keepAsAsked(o)
 	o.blocked = e.member.limits.refuses(o.id)
 	o.remove, o.deleting, o.attempted, o.doubtful, o.weighed = false, false, false, false, false
 	o.stage, o.hook = item.stage, nil
@@ -270,7 +271,7 @@ func (e *Engine) definitionAppeared(group string) {
 // rescope recomputes what is given up in one object and queues it if needed.
 func (e *Engine) rescope(o *object) {
 	gk := o.id.GroupKind()
-	paths := o.entry.rules.ignore.For(gk, o.id.Name)
+	paths := append(o.entry.rules.ignore.For(gk, o.id.Name), o.options.Ignore...)
 	paths = append(paths, e.member.governed(o.id)...)
 	hash := hashPaths(paths)
 	if hash == o.giveUpHash {

@@ -81,6 +81,9 @@ func (e *Engine) previewJobs(key desired.Key) ([]job, []Difference, error) {
 			}
 			continue
 		}
+		if o.kept() {
+			continue
+		}
 		if !o.wanted() {
 			removals = append(removals, Difference{Ref: o.ref, Action: ActionDelete, Message: "no longer asked for"})
 			continue

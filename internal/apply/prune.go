@@ -7,7 +7,7 @@ func (e *Engine) withdraw(en *entry) {
 	en.steps, en.stage, en.hooks = nil, 0, nil
 	e.bar(en)
 	for _, o := range en.objects {
-		o.source, o.body, o.problem, o.hook = nil, nil, nil, nil
+		o.source, o.body, o.problem, o.hook, o.again = nil, nil, nil, nil, false
 	}
 	e.prune(en)
 	e.wakeClaimants()
@@ -23,6 +23,7 @@ func (e *Engine) prune(en *entry) {
 	}
 	plan := planPrune(e.pruneInput(en))
 	e.touch(en)
+	e.keep(en, &plan)
 	for _, v := range plan.Release {
 		e.drop(en, v.ID)
 	}
@@ -68,12 +69,15 @@ func (e *Engine) startRemovals(en *entry) {
 
 func (e *Engine) pruneInput(en *entry) pruneInput {
 	in := pruneInput{
-		Entry: en.want, Wanted: map[ID]bool{}, Claimed: map[ID]bool{},
+		Entry: en.want, Wanted: map[ID]bool{}, Claimed: map[ID]bool{}, Kept: map[ID]bool{},
 		Forbidden: e.member.limits.Deletions, Progress: en.pruning,
 	}
 	for id, o := range en.objects {
 		if o.wanted() {
 			in.Wanted[id] = true
+		}
+		if o.rec.stays(en.want.Withdrawn) {
+			in.Kept[id] = true
 		}
 		if !o.remove { // approved deletions are counted and under way
 			v := victim{ID: id}

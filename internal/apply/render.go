@@ -16,6 +16,7 @@ import (
 	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/policy"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 // rendered is one object ready to be applied.
@@ -28,6 +29,7 @@ type rendered struct {
 	hash     uint64
 	governed *drift.Governed // what it takes over, when it is a scaler
 	mark     phase.Mark
+	options  syncoption.Options
 	stage    int // of the delivery; set when it is laid out
 }
 
@@ -67,7 +69,8 @@ func (e *Engine) render(ctx context.Context, want desired.Entry, bundle content.
 			continue
 		}
 		mark, err := phase.Of(obj.Object)
-		if err != nil {
+		options, bad := syncoption.Of(obj.Object)
+		if err = errors.Join(err, bad); err != nil {
 			r.problems = append(r.problems, report.Problem{Object: source.Ref, Reason: "Invalid", Message: clip(err.Error())})
 			continue
 		}
@@ -79,7 +82,7 @@ func (e *Engine) render(ctx context.Context, want desired.Entry, bundle content.
 		if err != nil {
 			return rendering{}, err
 		}
-		item.mark = mark
+		item.mark, item.options = mark, options
 		r.objects = append(r.objects, item)
 	}
 	return r, nil

@@ -276,6 +276,9 @@ func (e *Engine) conclude(en *entry, s *report.State, t tally) {
 		s.Health = report.HealthUnknown // silence is never health
 	}
 	s.Problems = t.problems
+	if stays := en.staying(); len(stays) > 0 {
+		s.Problems = append(s.Problems, report.Problem{Object: stays[0].ID.Ref(""), Reason: report.Kept, Message: clip(inWords(stays))})
+	}
 	if len(s.Problems) > report.MaxProblems {
 		s.Problems = s.Problems[:report.MaxProblems]
 	}
@@ -289,6 +292,8 @@ func (e *Engine) conclude(en *entry, s *report.State, t tally) {
 // sentence is the one thing to say first.
 func sentence(en *entry, s report.State, t tally) string {
 	switch {
+	case s.Sync == report.Withdrawn && len(en.leftBehind) > 0:
+		return "let go; nothing of it is managed here any more; " + inWords(en.leftBehind)
 	case s.Sync == report.Withdrawn:
 		return "let go; nothing of it is managed here any more"
 	case len(t.problems) > 0 && (t.failed || t.held):

@@ -39,8 +39,9 @@ type outcome struct {
 	deleted bool            // the deletion was accepted
 	later   bool            // a later hand of ours than was recorded
 
-	goes      bool // what an earlier content made is being deleted
-	discarded bool // the object of a hook that ended is deleted
+	kept      *record // instead of a deletion, with what the object says
+	goes      bool    // what an earlier content made is being deleted
+	discarded bool    // the object of a hook that ended is deleted
 }
 
 // syncObject brings one object a step nearer to what it should be.
@@ -182,7 +183,10 @@ func (e *Engine) record(o *object, j job, out outcome) {
 		o.deleting = true
 		e.lookLater(o)
 		return
-	case out.absent && o.remove, out.foreign:
+	case out.kept != nil:
+		e.spare(o, out.kept)
+		return
+	case out.absent && (o.remove || o.kept()), out.foreign, out.seen != nil && o.kept() && string(out.seen.meta.GetUID()) != o.rec.UID:
 		e.drop(en, o.id)
 		e.wakeSave()
 		e.wakeClaimants()
@@ -215,7 +219,7 @@ func (e *Engine) record(o *object, j job, out outcome) {
 func (e *Engine) accept(o *object, j job, out outcome) {
 	en := o.entry
 	o.rec, o.unrecorded, o.regain, o.replaced, o.seen = out.rec, false, false, false, true
-	o.drift, o.additions, o.version = nil, false, ""
+	o.drift, o.additions, o.version, o.again = nil, false, "", o.again && !j.object.again
 	if out.rec.Accepted == o.want {
 		o.body = nil
 	}
@@ -263,7 +267,7 @@ func (e *Engine) fail(o *object, out outcome) {
 	if definite(o.problem.Reason) {
 		first, most = 15*time.Second, 5*time.Minute
 	}
-	wait := backoff(o.failures, first, most)
+	wait := spread(backoff(o.failures, first, most))
 	o.failures++
 	now := e.clock()
 	if o.troubled.IsZero() || o.troubledBy != o.entry.digest {

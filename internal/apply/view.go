@@ -54,9 +54,11 @@ func (e *Engine) viewOf(o *object) View {
 	v := View{Ref: o.ref, UID: o.uid, Sync: report.Progressing, Health: report.HealthUnknown, Message: o.condition().message}
 	switch {
 	case o.fails(e.clock()):
-		v.Sync, v.Message = report.Failed, o.problem.Reason+": "+o.problem.Message
+		v.Sync, v.Message = report.Failed, o.problem.Reason+": "+o.problem.Message+o.tried()
 	case o.blocked != "":
 		v.Sync, v.Message = report.Failed, "Forbidden: "+o.blocked
+	case o.kept():
+		v.Sync, v.Message = report.InSync, "no longer asked for; it stays, as its annotations say"
 	case !o.wanted() && !o.remove:
 		v.Sync, v.Message = report.Held, "no longer asked for; its deletion is held"
 	case !o.wanted():

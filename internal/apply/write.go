@@ -283,7 +283,7 @@ func (e *Engine) settled(ctx context.Context, j job, obj *unstructured.Unstructu
 	s := sighting{meta: obj, full: obj.Object, entry: baseline.Entry}
 	return outcome{seen: &s, rec: &record{
 		ID: j.target.id, Version: j.target.kind.gvk.Version, UID: string(obj.GetUID()),
-		Accepted: j.object.want, GivenUp: gaveUp, Baseline: baseline,
+		Accepted: j.object.want, GivenUp: gaveUp, Baseline: baseline, Keep: j.object.options.Keep,
 	}}
 }
 
@@ -301,7 +301,8 @@ func (e *Engine) look(ctx context.Context, j job) outcome {
 }
 
 // remove deletes exactly the recorded object, and never what has a controller:
-// that would only fight it.
+// that would only fight it. What stands on the object counts too: it may have been
+// applied and not recorded, and where the object lives somebody may want it to stay.
 func (e *Engine) remove(ctx context.Context, j job) outcome {
 	live, err := e.clients.get(ctx, j.target)
 	switch {
@@ -313,6 +314,9 @@ func (e *Engine) remove(ctx context.Context, j job) outcome {
 		return outcome{foreign: true}
 	case live.GetDeletionTimestamp() != nil:
 		return outcome{deleted: true}
+	}
+	if kept, stays := j.keptLive(live.Object); stays && j.step == remove {
+		return outcome{kept: kept}
 	}
 	switch err := e.clients.delete(ctx, j.target, live.GetUID()); {
 	case apierrors.IsNotFound(err):

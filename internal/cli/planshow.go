@@ -126,6 +126,7 @@ var planMarks = map[plan.Action]struct {
 	plan.Create: {"+", green},
 	plan.Change: {"~", yellow},
 	plan.Delete: {"-", red},
+	plan.Keep:   {"=", yellow},
 }
 
 func (v view) class(b *strings.Builder, c *plan.Class) {
@@ -146,10 +147,14 @@ func (v view) class(b *strings.Builder, c *plan.Class) {
 	fmt.Fprintf(b, "\n  %s   %s\n", v.ink.paint(bold, list(c.Clusters, 8)), v.ink.paint(dim, from))
 	for _, o := range c.Objects {
 		m := planMarks[o.Action]
-		fmt.Fprintf(b, "    %s\n", v.ink.paint(m.paint, m.mark+" "+label(o.Ref)))
+		line := m.mark + " " + label(o.Ref)
+		if o.Action == plan.Keep {
+			line += " is no longer asked for and stays, as its annotations say"
+		}
+		fmt.Fprintf(b, "    %s\n", v.ink.paint(m.paint, line))
 		v.fields(b, "        ", o.Fields, o.FieldCount)
 	}
-	if more := c.Deleted + c.Changed + c.Created - len(c.Objects); more > 0 {
+	if more := c.Deleted + c.Changed + c.Created + c.Kept - len(c.Objects); more > 0 {
 		fmt.Fprintf(b, "    and %s more\n", count(more, "object"))
 	}
 	if len(c.Settings) > 0 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"atoll.dev/atoll/internal/phase"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 // Parse reads manifests into a Bundle. Every problem is collected; the error,
@@ -177,6 +178,13 @@ func (p *parser) read(at place, label string, manifest map[string]any) (Object, 
 	}
 	if mark.LeftOut != "" {
 		p.warnings = append(p.warnings, at.problem(label, "%s: not delivered", mark.LeftOut))
+	}
+	options, err := syncoption.Of(manifest)
+	if err != nil {
+		return Object{}, []string{"metadata.annotations: " + err.Error()}
+	}
+	if len(options.Missed) > 0 {
+		p.warnings = append(p.warnings, at.problem(label, "Argo CD's sync option %s is not done here", strings.Join(options.Missed, ", ")))
 	}
 	if dropped := dropServerOwned(manifest); len(dropped) > 0 {
 		p.warnings = append(p.warnings, at.problem(label, "left out %s: the API server sets it", strings.Join(dropped, ", ")))

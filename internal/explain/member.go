@@ -182,7 +182,7 @@ func (m member) refused(applied string) (Outcome, string, string) {
 		return Broken, "a deletion is held: " + message, m.f.remedy("DeletionHeld", m.target())
 	}
 	for _, p := range s.Problems {
-		if p.Reason == "Unhealthy" {
+		if p.Reason == "Unhealthy" || p.Reason == report.Kept {
 			continue
 		}
 		why := p.Message

@@ -63,6 +63,11 @@ func (c *Client) Diff(ctx context.Context, project, app, cluster string) (*Appli
 	return call[ApplicationDiff](ctx, c, http.MethodGet, application(project, app, "diff", cluster), nil)
 }
 
+// Sync has the clusters' agents apply everything once more, now; cluster may be empty.
+func (c *Client) Sync(ctx context.Context, project, app, cluster string) (*ApplicationSync, error) {
+	return call[ApplicationSync](ctx, c, http.MethodPost, application(project, app, "sync", cluster), nil)
+}
+
 // Events is what happened to the application, newest last.
 func (c *Client) Events(ctx context.Context, project, app string) (*ApplicationEvents, error) {
 	return call[ApplicationEvents](ctx, c, http.MethodGet, application(project, app, "events", ""), nil)

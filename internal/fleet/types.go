@@ -10,6 +10,7 @@
 //	GET  /namespaces/P/applications/A/explain[?cluster=C]     explain.Chain
 //	GET  /namespaces/P/applications/A/objects[?cluster=C]     ApplicationObjects
 //	GET  /namespaces/P/applications/A/diff[?cluster=C]        ApplicationDiff
+//	POST /namespaces/P/applications/A/sync[?cluster=C]        ApplicationSync
 //	GET  /namespaces/P/applications/A/events                  ApplicationEvents
 //	POST /namespaces/P/contents                               Upload → Receipt
 //	POST /namespaces/P/plans                                  PlanRequest → PlanAnswer
@@ -50,6 +51,17 @@ type ClusterState struct {
 	Verdict placement.Verdict `json:"verdict"`
 	// Withdrawing tells that the cluster left the placement.
 	Withdrawing bool `json:"withdrawing,omitempty"`
+}
+
+// ApplicationSync says which agents apply everything once more.
+type ApplicationSync struct {
+	Clusters []ClusterSync `json:"clusters"`
+	Silent   []Silence     `json:"silent,omitempty"`
+}
+
+// ClusterSync is one agent's word that it has begun.
+type ClusterSync struct {
+	Cluster string `json:"cluster"`
 }
 
 // ApplicationClusters is the application on each of its clusters.

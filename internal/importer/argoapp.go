@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 const cascade = "resources-finalizer.argocd.argoproj.io"
@@ -72,9 +73,7 @@ func (f *fields) syncPolicy(out *v1alpha1.ApplicationSpec) {
 	automated.done()
 	p.skip("retry")
 	for _, option := range p.texts("syncOptions") {
-		switch option {
-		case "CreateNamespace=true", "ServerSideApply=true", "ApplyOutOfSyncOnly=true", "RespectIgnoreDifferences=true", "FailOnSharedResource=true", "SkipDryRunOnMissingResource=true", "Validate=true", "PruneLast=true":
-		default:
+		if !syncoption.Inert(option) {
 			f.r.lose(f.object, p.path("syncOptions"), "%s has no counterpart in Atoll", option)
 		}
 	}

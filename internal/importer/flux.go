@@ -143,7 +143,7 @@ func (x *flux) kustomization(u *unstructured.Unstructured) {
 		out.Source.Kustomize = kustomize
 	}
 	x.substitute(f, &out)
-	x.shared(f)
+	x.shared(f, &out)
 	f.skip("prune", "wait", "healthChecks", "retryInterval", "timeout", "interval")
 	for key, why := range map[string]string{
 		"patches": "write them into the kustomization", "components": "write them into the kustomization", "commonMetadata": "write it into the kustomization",
@@ -184,8 +184,11 @@ func (x *flux) substitute(f *fields, out *v1alpha1.ApplicationSpec) {
 }
 
 // shared are the fields that Kustomizations and HelmReleases have both.
-func (x *flux) shared(f *fields) {
-	f.lose("suspend", "it is delivered as soon as it is applied: leave it out until then")
+func (x *flux) shared(f *fields, out *v1alpha1.ApplicationSpec) {
+	if f.flag("suspend") {
+		out.Freeze = &v1alpha1.Freeze{Reason: "suspended in Flux"}
+		f.r.note(f.object, f.path("suspend"), "it is frozen: clusters are told nothing of it before atoll thaw")
+	}
 	f.lose("kubeConfig", "name the cluster in spec.placement")
 	for _, d := range f.each("dependsOn") {
 		kind, rest, _ := strings.Cut(f.object, " ")

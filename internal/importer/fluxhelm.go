@@ -45,7 +45,7 @@ func (x *flux) helmRelease(u *unstructured.Unstructured) {
 	if upgrade := f.sub("upgrade"); upgrade.has("remediation") {
 		upgrade.note("remediation", "say in spec.rollout what a failure does: onFailure: Rollback")
 	}
-	x.shared(f)
+	x.shared(f, &out)
 	f.lose("commonMetadata", "write it into the chart")
 	source, ok := x.chart(f, u.GetNamespace(), helm)
 	f.done()

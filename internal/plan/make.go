@@ -10,6 +10,7 @@ import (
 	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 // Make compares what each cluster has with what it would get.
@@ -175,7 +176,11 @@ func (m *maker) compare(before, after *desired.Entry) (*class, error) {
 	if runs(after) {
 		c.To, c.Adopt = after.Revision, after.Policy.Adopt
 	}
-	c.Objects = compare(old, c.after)
+	keep := syncoption.WhenPruned
+	if c.Effect == EffectDelete {
+		keep = syncoption.WhenWithdrawn
+	}
+	c.Objects = compare(old, c.after, keep)
 	c.HeldCount, c.Held = heldDeletions(after, c.Objects, len(c.after))
 	if c.Effect == EffectChange && len(c.Objects) == 0 && len(c.Settings) == 0 {
 		return nil, nil
@@ -235,6 +240,8 @@ func (c *class) shown() Class {
 			out.Changed++
 		case Create:
 			out.Created++
+		case Keep:
+			out.Kept++
 		}
 		if len(out.Objects) < MaxObjects {
 			out.Objects = append(out.Objects, o.shown())

@@ -3,6 +3,8 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -11,6 +13,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/policy"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 // identity is what makes two objects the same, whatever their version.
@@ -61,20 +64,22 @@ func refOf(u *unstructured.Unstructured, namespace string, scope policy.Scope) r
 
 // compare lists what becomes of each object, deletions first. Every field is
 // told, secret references too: what is shown of it is limited later.
-func compare(before, after []object) []Object {
+func compare(before, after []object, keep syncoption.Keep) []Object {
 	was, is := map[identity]object{}, map[identity]bool{}
+	var gone []object
 	for _, o := range before {
 		was[o.identity()] = o
 	}
 	for _, o := range after {
 		is[o.identity()] = true
 	}
-	var deletes, changes, creates []Object
 	for _, o := range before {
 		if !is[o.identity()] {
-			deletes = append(deletes, Object{Ref: o.ref, Action: Delete})
+			gone = append(gone, o)
 		}
 	}
+	deletes, keeps := divide(gone, keep)
+	var changes, creates []Object
 	for _, o := range after {
 		old, there := was[o.identity()]
 		if !there {
@@ -85,7 +90,37 @@ func compare(before, after []object) []Object {
 			changes = append(changes, Object{Ref: o.ref, Action: Change, Fields: fields, FieldCount: len(fields)})
 		}
 	}
-	return append(append(deletes, changes...), creates...)
+	return slices.Concat(deletes, keeps, changes, creates)
+}
+
+// divide tells what is deleted from what stays when it is no longer asked for.
+func divide(gone []object, keep syncoption.Keep) (deletes, keeps []Object) {
+	var stay []object
+	for _, o := range gone {
+		if syncoption.KeptLive(o.manifest)&keep != 0 {
+			stay = append(stay, o)
+		}
+	}
+	for _, o := range gone {
+		if syncoption.KeptLive(o.manifest)&keep != 0 || slices.ContainsFunc(stay, o.bears) {
+			keeps = append(keeps, Object{Ref: o.ref, Action: Keep})
+		} else {
+			deletes = append(deletes, Object{Ref: o.ref, Action: Delete})
+		}
+	}
+	return deletes, keeps
+}
+
+// bears tells a namespace or a definition with which the other would go.
+func (o object) bears(other object) bool {
+	switch {
+	case o.ref.Group == "" && o.ref.Kind == "Namespace":
+		return o.ref.Name == other.ref.Namespace
+	case o.ref.Group == "apiextensions.k8s.io" && o.ref.Kind == "CustomResourceDefinition":
+		_, group, _ := strings.Cut(o.ref.Name, ".")
+		return group == other.ref.Group
+	}
+	return false
 }
 
 // named is an object's manifest without its namespace, which its identity has:

@@ -93,11 +93,12 @@ type Class struct {
 	// From and To are names of Revisions.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
-	// Deleted, Changed and Created count objects; Objects names at most MaxObjects
-	// of them, deletions first.
+	// Deleted, Changed, Created and Kept count objects; Objects names at most
+	// MaxObjects of them, deletions first.
 	Deleted int      `json:"deleted,omitempty"`
 	Changed int      `json:"changed,omitempty"`
 	Created int      `json:"created,omitempty"`
+	Kept    int      `json:"kept,omitempty"`
 	Objects []Object `json:"objects,omitempty"`
 	// Held is why an agent would keep deletions back, and how many.
 	Held      string `json:"held,omitempty"`
@@ -111,11 +112,13 @@ type Class struct {
 // Action is what would become of an object.
 type Action string
 
-// The actions; they are those of `atoll diff`.
+// The actions; they are those of `atoll diff`, and Keep: the object is no longer
+// asked for and stays, as its annotations say.
 const (
 	Delete Action = "Delete"
 	Change Action = "Change"
 	Create Action = "Create"
+	Keep   Action = "Keep"
 )
 
 // Object is one object that would not stay as it is.

@@ -71,6 +71,34 @@ func TestClustersWithTheSameChangeStandTogetherDeletionsFirst(t *testing.T) {
 	}
 }
 
+func TestWhatItsAnnotationsKeepIsNoDeletion(t *testing.T) {
+	keep := func(kind, name, options string) string {
+		return fmt.Sprintf("---\n{apiVersion: v1, kind: %s, metadata: {name: %s, annotations: {argocd.argoproj.io/sync-options: %s}}}\n", kind, name, options)
+	}
+	l := library{}
+	old := entry(l.add(t, configMaps("goes", "stays")+keep("Secret", "pruned", "Prune=false")+keep("PersistentVolumeClaim", "data", "Delete=false")+
+		"---\n{apiVersion: v1, kind: Namespace, metadata: {name: demo}}\n"))
+	next := entry(l.add(t, configMaps("stays")))
+	gone := entry(old.Content, func(e *desired.Entry) { e.Withdrawn = true })
+	var got []string
+	for _, after := range []*desired.Entry{next, gone} {
+		c := made(l, on(old, after, "eu")).Classes[0]
+		got = append(got, fmt.Sprintf("%s -%d =%d held %d:", c.Effect, c.Deleted, c.Kept, c.HeldCount))
+		for _, o := range c.Objects {
+			got = append(got, fmt.Sprintf("%s %s", o.Action, o.Ref.Name))
+		}
+	}
+	want := []string{
+		"Change -2 =2 held 1:", "Delete goes", "Delete data", "Keep demo", "Keep pruned",
+		"Delete -3 =2 held 3:", "Delete goes", "Delete stays", "Delete pruned", "Keep demo", "Keep data",
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestDeletionsThatAnAgentWouldHoldAreSaidToBe(t *testing.T) {
 	claim := "---\n{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data}}\n"
 	for name, tt := range map[string]struct {

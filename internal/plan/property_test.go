@@ -51,7 +51,8 @@ func drawManifests(t *rapid.T) string {
 	word := rapid.SampledFrom([]string{"red", "blue", "${atoll:cluster.name}", "${atoll:cluster.region}-${atoll:var.color}"})
 	text := ""
 	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 3, rapid.ID[string]).Draw(t, "maps") {
-		text += fmt.Sprintf("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}, data: {x: %q, y: %q}}\n", name, word.Draw(t, "x"), word.Draw(t, "y"))
+		options := rapid.SampledFrom([]string{"Validate=true", "Prune=false", "Delete=false"}).Draw(t, "options")
+		text += fmt.Sprintf("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, annotations: {argocd.argoproj.io/sync-options: %s}}, data: {x: %q, y: %q}}\n", name, options, word.Draw(t, "x"), word.Draw(t, "y"))
 	}
 	if rapid.Bool().Draw(t, "secret") {
 		text += fmt.Sprintf("---\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {p: %q}}\n", rapid.SampledFrom([]string{"one", "two"}).Draw(t, "secret value"))
@@ -155,7 +156,7 @@ func follow(t *rapid.T, world, next map[string]string, c *class) map[string]stri
 		switch {
 		case there == (o.Action == Create):
 			t.Fatalf("%s is to be %s, and is there: %v", name, o.Action, there)
-		case o.Action == Delete:
+		case o.Action == Delete, o.Action == Keep: // it is not asked for, either way
 			delete(world, name)
 		case o.Action == Create:
 			world[name] = next[name]

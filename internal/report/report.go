@@ -65,12 +65,17 @@ func (r ObjectRef) String() string {
 // Problem is one object that is not as it should be, with the reason a person
 // can act on. Reason is CamelCase: Conflict, OwnedBy, DeletionHeld, Forbidden,
 // PolicyRefused, NoKind, Invalid, TooLarge, HubOlderThanAgent, ContentMissing,
-// ApplyFailed, HookFailed, StoreFull, Unhealthy, VerificationFailed.
+// ApplyFailed, HookFailed, StoreFull, Unhealthy, VerificationFailed,
+// Kept.
 type Problem struct {
 	Object  ObjectRef `cbor:"1,keyasint" json:"object"`
 	Reason  string    `cbor:"2,keyasint" json:"reason"`
 	Message string    `cbor:"3,keyasint" json:"message"`
 }
+
+// Kept is the Reason where objects are no longer asked for and stay, as their
+// annotations say. It is none that keeps an application from being well.
+const Kept = "Kept"
 
 // Change is one field that changed from Old to New: in a record of drift by
 // someone else, away from what is asked; in a preview by the next sync, away

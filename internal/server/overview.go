@@ -236,8 +236,10 @@ func (s *server) attention(app *v1alpha1.Application, cluster, reason, message s
 }
 
 func reasonOf(st report.State) string {
-	if len(st.Problems) > 0 {
-		return st.Problems[0].Reason
+	for _, p := range st.Problems {
+		if p.Reason != report.Kept {
+			return p.Reason
+		}
 	}
 	if st.Health == report.HealthDegraded {
 		return string(st.Health)

@@ -119,8 +119,8 @@ type answer[T any] struct {
 	silent  string
 }
 
-// askAll asks the application's clusters at once, each with its own time-out,
-// so that a slow one delays nobody beyond that.
+// askAll asks the application's clusters at once, by the caller's method, each with
+// its own time-out, so that a slow one delays nobody beyond that.
 func askAll[T any](s *server, r *http.Request, what string) (answers []T, silent []fleet.Silence, err error) {
 	app, err := s.application(r)
 	if err != nil {
@@ -137,7 +137,7 @@ func askAll[T any](s *server, r *http.Request, what string) (answers []T, silent
 	results := make([]answer[T], len(clusters))
 	var wg sync.WaitGroup
 	for i, c := range clusters {
-		wg.Go(func() { results[i] = askOne[T](r.Context(), s, c, path) })
+		wg.Go(func() { results[i] = askOne[T](r.Context(), s, r.Method, c, path) })
 	}
 	wg.Wait()
 	for _, a := range results {
@@ -150,9 +150,9 @@ func askAll[T any](s *server, r *http.Request, what string) (answers []T, silent
 	return answers, silent, nil
 }
 
-func askOne[T any](ctx context.Context, s *server, cluster, path string) answer[T] {
+func askOne[T any](ctx context.Context, s *server, method, cluster, path string) answer[T] {
 	a := answer[T]{cluster: cluster}
-	data, err := s.ask(ctx, cluster, path)
+	data, err := s.askFor(ctx, call{method: method, cluster: cluster, path: path, within: brief})
 	if err == nil {
 		err = json.Unmarshal(data, &a.value)
 	}
@@ -168,6 +168,12 @@ func (s *server) objects(r *http.Request) (any, error) {
 		answers[i].AsOf = s.Now() // not by the clock of each agent
 	}
 	return fleet.ApplicationObjects{Clusters: answers, Silent: silent}, err
+}
+
+// sync has the agents apply everything once more, now. It is safe to ask twice.
+func (s *server) sync(r *http.Request) (any, error) {
+	answers, silent, err := askAll[fleet.ClusterSync](s, r, "sync")
+	return fleet.ApplicationSync{Clusters: answers, Silent: silent}, err
 }
 
 func (s *server) diff(r *http.Request) (any, error) {

@@ -67,8 +67,8 @@ func (s *server) recollect(r *http.Request) (any, error) {
 	if err := s.Live.Get(r.Context(), types.NamespacedName{Name: req.Project}, &v1alpha1.Project{}); err != nil {
 		return nil, err
 	}
-	data, err := s.askFor(r.Context(), c.Name, "/memory/"+url.PathEscape(req.Project)+"/contents/"+url.PathEscape(string(req.Content)),
-		bounds{timeout: contentTimeout, bytes: maxContent})
+	path := "/memory/" + url.PathEscape(req.Project) + "/contents/" + url.PathEscape(string(req.Content))
+	data, err := s.askFor(r.Context(), call{method: http.MethodGet, cluster: c.Name, path: path, within: bounds{timeout: contentTimeout, bytes: maxContent}})
 	if err != nil {
 		return nil, s.unanswered(c, err)
 	}

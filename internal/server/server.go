@@ -61,6 +61,7 @@ func Resources() []metav1.APIResource {
 	return []metav1.APIResource{
 		{Name: "overview", SingularName: "overview", Kind: "Overview", Verbs: metav1.Verbs{"get"}},
 		{Name: "applications", SingularName: "application", Namespaced: true, Kind: "ApplicationClusters", Verbs: metav1.Verbs{"get"}},
+		{Name: "applications/sync", SingularName: "", Namespaced: true, Kind: "ApplicationSync", Verbs: metav1.Verbs{"create"}},
 		{Name: "contents", SingularName: "content", Namespaced: true, Kind: "Receipt", Verbs: metav1.Verbs{"create"}},
 		{Name: "plans", SingularName: "plan", Namespaced: true, Kind: "PlanAnswer", Verbs: metav1.Verbs{"create"}},
 		{Name: "clusters", SingularName: "cluster", Kind: "ClusterReport", Verbs: metav1.Verbs{"get"}},
@@ -88,6 +89,7 @@ func New(o Options) http.Handler {
 	route("GET /namespaces/{project}/applications/{app}/explain", s.explain)
 	route("GET /namespaces/{project}/applications/{app}/objects", s.objects)
 	route("GET /namespaces/{project}/applications/{app}/diff", s.diff)
+	route("POST /namespaces/{project}/applications/{app}/sync", s.sync)
 	route("GET /namespaces/{project}/applications/{app}/events", s.events)
 	route("POST /namespaces/{project}/contents", s.upload)
 	route("POST /namespaces/{project}/plans", newPlanner(s).plan)

@@ -101,27 +101,33 @@ var brief = bounds{timeout: 5 * time.Second, bytes: 32 << 20}
 
 // ask gets one of the agent's own answers.
 func (s *server) ask(ctx context.Context, cluster, path string) ([]byte, error) {
-	return s.askFor(ctx, cluster, path, brief)
+	return s.askFor(ctx, call{method: http.MethodGet, cluster: cluster, path: path, within: brief})
 }
 
-func (s *server) askFor(ctx context.Context, cluster, path string, within bounds) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, within.timeout)
+// call is one question to an agent.
+type call struct {
+	method, cluster, path string
+	within                bounds
+}
+
+func (s *server) askFor(ctx context.Context, c call) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.within.timeout)
 	defer cancel()
-	transport := s.transport(cluster, nil)
+	transport := s.transport(c.cluster, nil)
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cluster+"/agent"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, c.method, "http://"+c.cluster+"/agent"+c.path, nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("no answer within %s", within.timeout)
+			return nil, fmt.Errorf("no answer within %s", c.within.timeout)
 		}
 		return nil, err
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, within.bytes))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, c.within.bytes))
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,14 @@ func TestAFrozenAgentIsStaleAndDelaysNobody(t *testing.T) {
 	if r := f.Hub.CLI("diff", "app/web", "-p", "frozen"); r.Code != 3 || !has(r.Stderr, "b") {
 		t.Errorf("a partial answer: %s", r)
 	}
+	if r := f.Hub.CLI("sync", "app/web", "-p", "frozen"); r.Code != 3 || !has(r.Stdout, "on 1 cluster") || !has(r.Stderr, "b") {
+		t.Errorf("a forced sync that only one hears of: %s", r)
+	}
 	thaw()
 	app.Settles(2)
 	becomes(t, b, "frozen", "web", "2")
+	if r := f.Hub.CLI("sync", "app/web", "-p", "frozen"); r.Code != 0 || !has(r.Stdout, "on 2 clusters") {
+		t.Errorf("a forced sync: %s", r)
+	}
+	app.Settles(2)
 }
