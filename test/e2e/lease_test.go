@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,12 +105,14 @@ func TestAHandOverIsSeenByNobody(t *testing.T) {
 func connectedSince(t *testing.T, f *testfleet.Fleet, name string) time.Time {
 	t.Helper()
 	c := &v1alpha1.Cluster{}
-	if err := f.Hub.Client().Get(t.Context(), client.ObjectKey{Name: name}, c); err != nil {
-		t.Fatal(err)
-	}
-	if c.Status.Connection.State != v1alpha1.Connected {
-		t.Errorf("cluster %s is %s", name, c.Status.Connection.State)
-	}
+	// What came over a new link may be told before the link is.
+	eventually(t, name+" is connected", func(ctx context.Context) error {
+		err := f.Hub.Client().Get(ctx, client.ObjectKey{Name: name}, c)
+		if err == nil && c.Status.Connection.State != v1alpha1.Connected {
+			err = fmt.Errorf("it is %s", c.Status.Connection.State)
+		}
+		return err
+	})
 	return c.Status.Connection.Since.Time
 }
 
