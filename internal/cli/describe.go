@@ -73,7 +73,7 @@ func (c *console) page(ctx context.Context, h *hub, k kind, name string) (*page,
 		if err != nil {
 			return nil, err
 		}
-		return projectPage(p), nil
+		return projectPage(p, c.now(), c.width), nil
 	case rolloutKind.name:
 		run, err := fetch[v1alpha1.RolloutRun](ctx, h, k, project, name)
 		if err != nil {

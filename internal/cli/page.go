@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -344,7 +345,7 @@ func clusterStates(states []fleet.ClusterState, v view) grid {
 	return g
 }
 
-func projectPage(pr *v1alpha1.Project) *page {
+func projectPage(pr *v1alpha1.Project, now time.Time, width int) *page {
 	p := &page{}
 	p.meta(pr.ObjectMeta)
 	p.field("Clusters", fallback(pr.Spec.Clusters, "all"))
@@ -362,6 +363,7 @@ func projectPage(pr *v1alpha1.Project) *page {
 	if pr.Spec.DeletionBudget != nil {
 		p.field("Deletion budget", count(*pr.Spec.DeletionBudget, "object"))
 	}
+	p.table("Told outside", notifications(pr, now, width))
 	return p
 }
 
