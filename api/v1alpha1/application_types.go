@@ -117,7 +117,8 @@ type ContentSource struct {
 
 // ApplicationPlacement is a rule, or the name of one.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.ref) && size(self.ref) > 0) || (has(self.names) && size(self.names) > 0) || (has(self.clusters) && size(self.clusters) > 0) || (has(self.where) && size(self.where) > 0)",message="give names, clusters (a label selector), where, or the ref of a Placement; to mean every cluster say where: \"true\""
+// +kubebuilder:validation:XValidation:rule="(has(self.hub) && self.hub) || (has(self.ref) && size(self.ref) > 0) || (has(self.names) && size(self.names) > 0) || (has(self.clusters) && size(self.clusters) > 0) || (has(self.where) && size(self.where) > 0)",message="give names, clusters (a label selector), where, the ref of a Placement, or hub; to mean every cluster say where: \"true\""
+// +kubebuilder:validation:XValidation:rule="!has(self.hub) || !self.hub || (!has(self.ref) && !has(self.names) && !has(self.clusters) && !has(self.where) && !has(self.count) && !has(self.tolerations) && !has(self.residency))",message="hub is one place and stands alone; remove ref, names, clusters, where, count, tolerations and residency"
 // +kubebuilder:validation:XValidation:rule="!has(self.ref) || (!has(self.names) && !has(self.clusters) && !has(self.where) && !has(self.count))",message="ref names a Placement; give it alone, or give the rule itself"
 type ApplicationPlacement struct {
 	PlacementRule `json:",inline"`

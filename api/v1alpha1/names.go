@@ -35,6 +35,11 @@ const (
 	// AnnotationPauseUntil on an object or namespace of a member holds drift
 	// correction there until the RFC 3339 time, at most 24 h ahead.
 	AnnotationPauseUntil = "atoll.dev/pause-until"
+	// AnnotationOverrideReason on an object of the hub that an Application manages
+	// there says why others may change it until AnnotationPauseUntil.
+	AnnotationOverrideReason = "atoll.dev/override-reason"
+	// AnnotationOverrideBy is who said so.
+	AnnotationOverrideBy = "atoll.dev/override-by"
 	// AnnotationAllowDeletion on an Application names the withheld deletions it
 	// releases: the digests that `atoll explain` prints, separated by commas.
 	AnnotationAllowDeletion = "atoll.dev/allow-deletion"

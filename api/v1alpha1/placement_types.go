@@ -15,6 +15,7 @@ type Placement struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// +kubebuilder:validation:XValidation:rule="!has(self.hub) || !self.hub",message="an application targets the hub by its own placement, not by a named one"
 	// +kubebuilder:validation:XValidation:rule="(has(self.names) && size(self.names) > 0) || (has(self.clusters) && size(self.clusters) > 0) || (has(self.where) && size(self.where) > 0)",message="give names, clusters (a label selector) or where; to mean every cluster say where: \"true\""
 	Spec PlacementRule `json:"spec"`
 }
@@ -22,6 +23,9 @@ type Placement struct {
 // PlacementRule says where. Every given part must hold: Names, Clusters and
 // Where narrow the fleet, Count takes the best of what is left.
 type PlacementRule struct {
+	// Hub delivers to the hub's own API instead of to clusters: what is delivered
+	// are Atoll's own objects. It stands alone, and only in an Application.
+	Hub bool `json:"hub,omitempty"`
 	// Names lists clusters by name.
 	// +kubebuilder:validation:MaxItems=5000
 	// +listType=set

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -29,7 +30,9 @@ type Write struct {
 	// Old is nil on Create, New is nil on Delete. Both belong to the server.
 	Old, New *unstructured.Unstructured
 	User     user.Info
-	DryRun   bool
+	// FieldManager is as whom it is written; empty on Delete.
+	FieldManager string
+	DryRun       bool
 }
 
 // Validator judges writes in process, where a webhook would cost a connection
@@ -91,6 +94,12 @@ func newWrite(a admission.Attributes) (*Write, error) {
 		Name:        a.GetName(),
 		User:        a.GetUserInfo(),
 		DryRun:      a.IsDryRun(),
+	}
+	switch o := a.GetOperationOptions().(type) {
+	case *metav1.CreateOptions:
+		write.FieldManager = o.FieldManager
+	case *metav1.UpdateOptions: // of a patch too
+		write.FieldManager = o.FieldManager
 	}
 	var err error
 	if a.GetOperation() != admission.Delete {

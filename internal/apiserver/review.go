@@ -90,6 +90,13 @@ func reviewed(request *admissionv1.AdmissionRequest) (*Write, error) {
 		}
 		*o.into = u
 	}
+	if len(request.Options.Raw) > 0 && write.Operation != admission.Delete {
+		var options struct{ FieldManager string }
+		if err := json.Unmarshal(request.Options.Raw, &options); err != nil {
+			return nil, fmt.Errorf("read the options under review: %w", err)
+		}
+		write.FieldManager = options.FieldManager
+	}
 	if write.New == nil && write.Operation != admission.Delete || write.Old == nil && write.Operation == admission.Update {
 		return nil, errors.New("the review lacks an object")
 	}

@@ -25,6 +25,8 @@ type Options struct {
 	Log    *slog.Logger
 	// Workers bound the requests that run at once; default 16.
 	Workers int
+	// Bare says that nothing runs in the member and nothing scales, as in a hub.
+	Bare bool
 }
 
 // Bundles finds a content by its digest; Values a secret value by its reference.
@@ -39,6 +41,7 @@ type Engine struct {
 	clock   func() time.Time
 	memory  Memory
 	workers int
+	bare    bool
 	clients *clients
 	kinds   *kinds
 	reach   *reach
@@ -75,7 +78,7 @@ type Engine struct {
 // New makes an Engine for the member behind cfg. Nothing runs before Run.
 func New(cfg *rest.Config, o Options) (*Engine, error) {
 	e := &Engine{
-		log: o.Log, clock: o.Clock, memory: o.Memory, workers: o.Workers,
+		log: o.Log, clock: o.Clock, memory: o.Memory, workers: o.Workers, bare: o.Bare,
 		queue: newQueue(), changed: make(chan struct{}, 1), saves: make(chan struct{}, 1),
 		unrecorded: rate.NewLimiter(100, 20),
 		entries:    map[desired.Key]*entry{}, objects: map[ID]*object{}, heirs: map[ID]string{},
@@ -126,7 +129,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		g.Go(func() error { e.work(ctx); return nil })
 	}
 	g.Go(func() error { e.save(ctx); return nil })
-	g.Go(func() error { e.lookAtPods(ctx); return nil })
+	if !e.bare {
+		g.Go(func() error { e.lookAtPods(ctx); return nil })
+	}
 	<-ctx.Done()
 	return g.Wait()
 }

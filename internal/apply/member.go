@@ -56,6 +56,9 @@ func (e *Engine) watchMember() {
 			}
 		},
 	}))
+	if e.bare {
+		return
+	}
 	e.member.scalerKinds[hpas.gvk.GroupKind()] = true
 	e.watch(e.awaited("scalers", e.scalerSpec(hpas)))
 }

@@ -132,6 +132,9 @@ func (c *console) applicationPage(ctx context.Context, h *hub, project, name str
 // rule tells a placement rule in words.
 func rule(r v1alpha1.PlacementRule) string {
 	var parts []string
+	if r.Hub {
+		parts = append(parts, "the hub itself")
+	}
 	if len(r.Names) > 0 {
 		parts = append(parts, "named "+list(r.Names, 10))
 	}

@@ -134,7 +134,7 @@ namespace of the kubeconfig's context.`,
 	add(groupOther, newVersion(c))
 	add(groupUse, newImport(c), newTakeover(c))
 	root.AddCommand(extra...)
-	add(groupUse, newFreeze(c), newThaw(c))
+	add(groupUse, newFreeze(c), newThaw(c), newOverride(c))
 	add(groupLook, newTimeline(c))
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)

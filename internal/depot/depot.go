@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -134,12 +135,20 @@ func (d *Depot) Store(ctx context.Context, project *v1alpha1.Project, files []co
 		return Content{}, nil, &Refused{Err: err}
 	}
 	probe := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Name: project.Name, Namespace: project.Name}}
+	if forHub(parsed.Bundle) {
+		probe.Name, probe.Spec.Placement = "", &v1alpha1.ApplicationPlacement{PlacementRule: v1alpha1.PlacementRule{Hub: true}}
+	}
 	violations := CheckBundle(project.Name, desired.MemberNamespace(probe, project), desired.BuildPolicy(probe, project), parsed.Bundle, nil)
 	if len(violations) > 0 {
 		return Content{}, violations, nil
 	}
 	c, err := d.keep(ctx, project.Name, parsed)
 	return c, nil, err
+}
+
+// forHub tells that all objects are Atoll's own, which no cluster takes.
+func forHub(b content.Bundle) bool {
+	return len(b.Objects) > 0 && !slices.ContainsFunc(b.Objects, func(o content.Object) bool { return o.Ref.Group != v1alpha1.GroupVersion.Group })
 }
 
 // keep writes the values first: content that is there can always be delivered.
@@ -300,10 +309,15 @@ type checkKey struct {
 // maxChecks bounds what is remembered of policy outcomes.
 const maxChecks = 10_000
 
-// Check returns what the project forbids in a content, as rendered with the
-// bindings of one cluster. An error is that the content cannot be read now.
-func (d *Depot) Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error) {
-	p := desired.BuildPolicy(&v1alpha1.Application{}, project)
+// Check returns what the project forbids in the content of an entry, as rendered
+// with its bindings. An error is that the content cannot be read now.
+func (d *Depot) Check(ctx context.Context, project *v1alpha1.Project, e desired.Entry) ([]report.Problem, error) {
+	namespace, digest, bindings := e.Namespace, e.Content, e.Bindings
+	p := e.Policy
+	if p.Hub == nil {
+		// Without what the application asks for, so that one answer serves many.
+		p = desired.BuildPolicy(&v1alpha1.Application{}, project)
+	}
 	probe := desired.Entry{Policy: p, Bindings: bindings}
 	key := checkKey{content: digest, policy: probe.Digest(), project: project.Name, namespace: namespace}
 	d.mu.Lock()

@@ -56,7 +56,7 @@ func BuildPolicy(app *v1alpha1.Application, project *v1alpha1.Project) Policy {
 	if project.Spec.DeletionBudget != nil {
 		budget = *project.Spec.DeletionBudget
 	}
-	return Policy{
+	p := Policy{
 		DriftMode:      orDefault(app.Spec.Drift.Mode, v1alpha1.DriftCorrect),
 		Ignore:         app.Spec.Drift.Ignore,
 		Exact:          app.Spec.Drift.Exact,
@@ -69,12 +69,23 @@ func BuildPolicy(app *v1alpha1.Application, project *v1alpha1.Project) Policy {
 		ForbidPause:    project.Spec.ForbidPause,
 		DeletionBudget: budget,
 	}
+	if targetsHub(app) {
+		return p.onHub(app, project)
+	}
+	return p
+}
+
+func targetsHub(app *v1alpha1.Application) bool {
+	return app.Spec.Placement != nil && app.Spec.Placement.Hub
 }
 
 // MemberNamespace is where namespaced objects go that name none: the
 // application's own choice, else its name if the project may own that, else
-// the project's first namespace.
+// the project's first namespace. On the hub a project has one, of its own name.
 func MemberNamespace(app *v1alpha1.Application, project *v1alpha1.Project) string {
+	if targetsHub(app) {
+		return app.Namespace
+	}
 	if app.Spec.Namespace != "" {
 		return app.Spec.Namespace
 	}

@@ -101,6 +101,8 @@ type Policy struct {
 	ForbidPause bool                 `cbor:"10,keyasint,omitempty" json:"forbidPause,omitempty"`
 	// DeletionBudget is the number of objects one sync may delete.
 	DeletionBudget int32 `cbor:"11,keyasint" json:"deletionBudget"`
+	// Hub is set when the entry is delivered to the hub itself.
+	Hub *HubBounds `cbor:"12,keyasint,omitempty" json:"hub,omitempty"`
 }
 
 // Digest covers every field.

@@ -31,6 +31,7 @@ type admit struct {
 	client func() (kubernetes.Interface, error)
 	// namespace is the hub's own.
 	namespace string
+	own       ownName
 }
 
 // Judges wants every resource of atoll.dev.
@@ -44,7 +45,10 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	case w.Subresource != "":
 		return nil
 	case w.Operation == admission.Delete:
-		return errors.Join(a.thawed(ctx, w), unguarded(w), a.steers(ctx, w))
+		return errors.Join(a.managed(ctx, w), a.thawed(ctx, w), unguarded(w), a.steers(ctx, w))
+	}
+	if err := a.managed(ctx, w); err != nil {
+		return err
 	}
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err

@@ -32,6 +32,7 @@ import (
 	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/controllers/cluster"
+	"atoll.dev/atoll/internal/controllers/hubapp"
 	"atoll.dev/atoll/internal/controllers/notify"
 	"atoll.dev/atoll/internal/controllers/project"
 	"atoll.dev/atoll/internal/depot"
@@ -41,6 +42,7 @@ import (
 	"atoll.dev/atoll/internal/gateway"
 	"atoll.dev/atoll/internal/link"
 	"atoll.dev/atoll/internal/observed"
+	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/prometheus"
 	"atoll.dev/atoll/internal/registry"
 	"atoll.dev/atoll/internal/report"
@@ -66,6 +68,7 @@ type hub struct {
 	listener *link.Listener
 	intent   *application.Intent
 	direct   *direct
+	hubapps  *hubapp.Runner
 	teller   *notify.Teller
 
 	statusPulse *pulse[*v1alpha1.Application]
@@ -89,7 +92,13 @@ func (h *hub) assemble() (*link.Listener, error) {
 	// A link opens, and then come the inventory and the first report: one write.
 	h.clusterPulse.settle = 300 * time.Millisecond
 	h.registry = registry.New(h.live, h.mgr.GetClient(), h.Namespace)
-	h.book = desired.NewBook(func(cluster string) { h.gateway.Notify(cluster) })
+	h.book = desired.NewBook(func(cluster string) {
+		if cluster == placement.Hub {
+			h.hubapps.Notify()
+			return
+		}
+		h.gateway.Notify(cluster)
+	})
 	h.fleet = observed.New(h.observe)
 	var rebuild *trust.Rebuild
 	if h.Rebuild {
@@ -105,6 +114,10 @@ func (h *hub) assemble() (*link.Listener, error) {
 		return nil, err
 	}
 	h.direct = newDirect(h)
+	h.hubapps = hubapp.New(hubapp.Options{
+		Config: h.mgr.GetConfig(), Namespace: h.Namespace, Book: h.book, Fleet: h.fleet, Contents: h.depot,
+		Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Log: h.Log,
+	})
 	return h.listener, h.controllers()
 }
 
@@ -143,7 +156,7 @@ func (h *hub) address() string { return h.dialled(h.listener.Addr().String()) }
 func (h *hub) fleetAPI() http.Handler {
 	return fleetserver.New(fleetserver.Options{
 		Client: h.mgr.GetClient(), Live: h.live,
-		Book: h.book, Fleet: h.fleet, Gateway: h.gateway, Depot: h.depot, Intent: h.intent, Tokens: h.registry,
+		Book: h.book, Fleet: h.fleet, Gateway: h.gateway, Depot: h.depot, Intent: h.intent, Tokens: h.registry, Itself: h.hubapps,
 		Address: h.address,
 		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
 		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage(), Namespace: h.Namespace},
@@ -156,7 +169,7 @@ func (h *hub) fleetAPI() http.Handler {
 // nothing of single applications but the stored report, and for a later one than
 // the first its loop wakes by itself: in a large fleet they change all the time.
 func (h *hub) observe(c observed.Change) {
-	if c.Link || c.Facts || c.First {
+	if (c.Link || c.Facts || c.First) && c.Cluster != placement.Hub { // which has no Cluster to be told of
 		h.clusterPulse.add(types.NamespacedName{Name: c.Cluster})
 	}
 	keys := c.Keys
@@ -243,7 +256,29 @@ func (h *hub) controllers() error {
 	if err != nil {
 		return fmt.Errorf("prepare the project controller: %w", err)
 	}
+	if err := h.expireOverrides(); err != nil {
+		return err
+	}
 	return h.followSources()
+}
+
+// expireOverrides takes back what was overridden of each kind that an application
+// may manage on the hub.
+func (h *hub) expireOverrides() error {
+	for kind, empty := range map[string]func() client.Object{
+		"application": func() client.Object { return &v1alpha1.Application{} },
+		"project":     func() client.Object { return &v1alpha1.Project{} },
+		"placement":   func() client.Object { return &v1alpha1.Placement{} },
+		"cluster":     func() client.Object { return &v1alpha1.Cluster{} },
+	} {
+		err := builder.ControllerManagedBy(h.mgr).Named("override of "+kind).
+			For(empty(), builder.WithPredicates(predicate.NewPredicateFuncs(hubapp.Overridden))).
+			Complete(&hubapp.Expiry{Client: h.mgr.GetClient(), Now: clock.Now, New: empty})
+		if err != nil {
+			return fmt.Errorf("prepare the controller that ends overrides: %w", err)
+		}
+	}
+	return nil
 }
 
 // begin loads the stored reports and says which applications must be entered

@@ -301,6 +301,7 @@ func (s *start) serve(ctx context.Context) error {
 	run("agents' port", listener.Serve)
 	run("agents' root", h.followRoot)
 	run("direct clusters", h.direct.run)
+	run("applications of the hub itself", h.hubapps.Run)
 	run("status pulse", func(ctx context.Context) error { h.statusPulse.run(ctx); return nil })
 	run("cluster pulse", func(ctx context.Context) error { h.clusterPulse.run(ctx); return nil })
 	run("values", h.values.Start)

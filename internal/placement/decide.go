@@ -15,6 +15,9 @@ import (
 // each. Without a project, and with a rule that asks for nothing, it chooses
 // nothing.
 func (r *Rule) Decide(project *v1alpha1.Project, clusters []v1alpha1.Cluster, previous []string) Decision {
+	if r.spec.Hub {
+		return decideHub(project, previous)
+	}
 	d := Decision{Chosen: []string{}, Why: make(map[string]Verdict, len(clusters))}
 	if refusal, of := r.precondition(project); refusal != nil {
 		d.Reason, d.Message = of, refusal.Message
@@ -34,6 +37,9 @@ func (r *Rule) Decide(project *v1alpha1.Project, clusters []v1alpha1.Cluster, pr
 
 // Choose is Decide's Chosen without the words, for those who decide often.
 func (r *Rule) Choose(project *v1alpha1.Project, clusters []v1alpha1.Cluster, previous []string) []string {
+	if r.spec.Hub {
+		return decideHub(project, previous).Chosen
+	}
 	if refusal, _ := r.precondition(project); refusal != nil {
 		return []string{}
 	}

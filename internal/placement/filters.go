@@ -96,7 +96,7 @@ func (t *try) profile() *Refusal {
 	if t.cluster.Spec.Profile != v1alpha1.ProfileRead {
 		return nil
 	}
-	return &Refusal{ReadOnlyProfile, "the agent joined with profile read and may not apply anything"}
+	return &Refusal{ReadOnlyProfile, "the cluster is only observed: its agent joined with profile read, and applies nothing"}
 }
 
 func (t *try) named() *Refusal {

@@ -67,7 +67,7 @@ func CompileWhere(source string) error {
 
 // Empty tells whether the rule asks for no cluster at all.
 func (r *Rule) Empty() bool {
-	return r.names == nil && r.selector == nil && r.where == nil
+	return !r.spec.Hub && r.names == nil && r.selector == nil && r.where == nil
 }
 
 // maxCached bounds a Cache; the thousands of applications of a fleet share a
@@ -114,7 +114,7 @@ func keyOf(spec v1alpha1.PlacementRule) string {
 	if spec.Residency != nil {
 		residency = *spec.Residency
 	}
-	return fmt.Sprintf("%q %q %q %d %q %q", spec.Names, spec.Clusters, spec.Where, count, spec.Tolerations, residency)
+	return fmt.Sprintf("%t %q %q %q %d %q %q", spec.Hub, spec.Names, spec.Clusters, spec.Where, count, spec.Tolerations, residency)
 }
 
 // Effective is the rule of an application: its own, or the named Placement's

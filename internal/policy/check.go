@@ -75,6 +75,9 @@ func (c *checker) judge(obj *unstructured.Unstructured) (ref report.ObjectRef, r
 	if _, items := obj.Object["items"]; gk.Kind == "List" || (items && strings.HasSuffix(gk.Kind, "List")) {
 		return ref, ListWrapped, "a list hides what it holds; give its items as documents of their own"
 	}
+	if c.policy.Hub != nil {
+		return judgeHub(*c.policy.Hub, c.project, c.fallback, ref)
+	}
 	namespaced, known := c.scope(gk)
 	if namespaced && ref.Namespace == "" {
 		ref.Namespace = c.fallback

@@ -1,12 +1,18 @@
 package policy
 
-import "k8s.io/apimachinery/pkg/runtime/schema"
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"atoll.dev/atoll/api/v1alpha1"
+)
 
 var confirmed = map[schema.GroupKind]bool{
 	{Kind: "Namespace"}: true,
 	{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}: true,
 	{Kind: "PersistentVolume"}:                                        true,
 	{Kind: "PersistentVolumeClaim"}:                                   true,
+	{Group: v1alpha1.GroupVersion.Group, Kind: "Project"}:             true,
+	{Group: v1alpha1.GroupVersion.Group, Kind: "Cluster"}:             true,
 }
 
 // NeedsConfirmation tells kinds that are deleted only when a person names the

@@ -11,6 +11,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/explain"
+	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/rollout"
 )
 
@@ -105,6 +106,10 @@ func (s *server) explainCluster(ctx context.Context, app *v1alpha1.Application, 
 	seen := s.Fleet.Get(name)
 	out.Confirmed = seen.Desired != "" && seen.Desired == s.Book.Page(name).Digest()
 	out.Heard = seen.Heard
+	if name == placement.Hub { // which everything is delivered by
+		out.Accepted, out.Joined = true, true
+		return out, nil
+	}
 	c, err := s.cluster(ctx, name)
 	switch {
 	case apierrors.IsNotFound(err):

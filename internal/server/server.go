@@ -47,6 +47,11 @@ type Options struct {
 	// Intent is what decides for applications; plans rehearse with it.
 	Intent *application.Intent
 	Tokens Tokens
+	// Itself answers for applications that are delivered to the hub itself, as
+	// agents do for their members.
+	Itself interface {
+		Answer(ctx context.Context, path string) ([]byte, error)
+	}
 	// Address is where agents dial, Roots the PEM they pin.
 	Address func() string
 	Roots   func() ([]byte, error)

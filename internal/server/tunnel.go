@@ -18,6 +18,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/gateway"
+	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/wire"
 )
 
@@ -113,6 +114,9 @@ type call struct {
 func (s *server) askFor(ctx context.Context, c call) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.within.timeout)
 	defer cancel()
+	if c.cluster == placement.Hub {
+		return s.Itself.Answer(ctx, c.path)
+	}
 	transport := s.transport(c.cluster, nil)
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, c.method, "http://"+c.cluster+"/agent"+c.path, nil)

@@ -21,7 +21,7 @@ const (
 )
 
 // Application validates an Application; old is nil on create.
-func Application(new, _ *v1alpha1.Application) field.ErrorList {
+func Application(new, old *v1alpha1.Application) field.ErrorList {
 	spec := field.NewPath("spec")
 	s := new.Spec
 	errs := objectName(new.Name, maxShortName)
@@ -29,6 +29,7 @@ func Application(new, _ *v1alpha1.Application) field.ErrorList {
 	if s.Placement != nil {
 		errs = append(errs, applicationPlacement(spec.Child("placement"), *s.Placement)...)
 	}
+	errs = append(errs, hubTarget(spec, new, old)...)
 	errs = append(errs, targetNamespace(spec.Child("namespace"), s.Namespace)...)
 	errs = append(errs, overrides(spec.Child("overrides"), s)...)
 	errs = append(errs, rolloutRules(spec.Child("rollout"), s.Rollout)...)
@@ -107,6 +108,9 @@ func problems(path *field.Path, err error) field.ErrorList {
 }
 
 func applicationPlacement(path *field.Path, p v1alpha1.ApplicationPlacement) field.ErrorList {
+	if p.Hub {
+		return hubAlone(path, p)
+	}
 	if p.Ref == "" {
 		return rule(path, p.PlacementRule)
 	}

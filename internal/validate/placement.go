@@ -14,6 +14,9 @@ import (
 func Placement(new, _ *v1alpha1.Placement) field.ErrorList {
 	var errs field.ErrorList
 	errs = append(errs, subdomain(field.NewPath("metadata", "name"), new.Name)...)
+	if new.Spec.Hub {
+		errs = append(errs, field.Forbidden(field.NewPath("spec", "hub"), "an application targets the hub by its own placement, not by a named one"))
+	}
 	return append(errs, rule(field.NewPath("spec"), new.Spec)...)
 }
 

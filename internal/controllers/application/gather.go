@@ -36,6 +36,9 @@ func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *
 		return s, depot.Content{}, fmt.Errorf("list clusters: %w", err)
 	}
 	s.Clusters = clusters.Items
+	if placement.TargetsHub(app) {
+		s.Clusters = []v1alpha1.Cluster{placement.HubCluster()}
+	}
 	var projects v1alpha1.ProjectList
 	if err := r.Client.List(ctx, &projects, client.UnsafeDisableDeepCopy); err != nil {
 		return s, depot.Content{}, fmt.Errorf("list projects: %w", err)
@@ -52,7 +55,7 @@ func (r *Intent) gather(ctx context.Context, app *v1alpha1.Application, unread *
 		return s, content, err
 	}
 	s.Check = func(e desired.Entry) []report.Problem {
-		problems, err := r.Depot.Check(ctx, project, e.Namespace, e.Content, e.Bindings)
+		problems, err := r.Depot.Check(ctx, project, e)
 		*unread = cmp.Or(*unread, err)
 		return problems
 	}

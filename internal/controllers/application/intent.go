@@ -39,9 +39,9 @@ type Depot interface {
 	Settle(ctx context.Context, app *v1alpha1.Application) error
 	// Forget drops what is remembered of an application that is gone.
 	Forget(key desired.Key)
-	// Check returns what the project forbids in a content; an error is that it
-	// cannot be read now.
-	Check(ctx context.Context, project *v1alpha1.Project, namespace string, digest desired.Digest, bindings map[string]string) ([]report.Problem, error)
+	// Check returns what the project forbids in the content of an entry; an error
+	// is that it cannot be read now.
+	Check(ctx context.Context, project *v1alpha1.Project, e desired.Entry) ([]report.Problem, error)
 	// Overlaid makes the content durable that comes of one with overrides where
 	// those in these places count.
 	Overlaid(ctx context.Context, project string, c depot.Content, under desired.Digest, of []int32, recorded desired.Digest) (desired.Digest, error)
