@@ -3,6 +3,7 @@ package explain_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -387,6 +388,22 @@ func TestAllIsWell(t *testing.T) {
 	var again explain.Chain
 	if err := json.Unmarshal(data, &again); err != nil || cmp.Diff(c, again) != "" {
 		t.Errorf("a chain changes on its way as JSON: %v %s", err, cmp.Diff(c, again))
+	}
+}
+
+func TestWhatStaysIsToldAndIsNoTrouble(t *testing.T) {
+	f := well("one")
+	f.Clusters[0].State.Problems = []report.Problem{{Object: report.ObjectRef{Kind: "PersistentVolumeClaim", Name: "data"}, Reason: report.Kept, Message: "the claim stays"}}
+	c := explain.Explain(f)
+	told := slices.ContainsFunc(c.Clusters[0].Links, func(l explain.Link) bool {
+		return l.Stage == explain.Apply && l.Outcome == explain.OK && strings.Contains(l.Why, "the claim stays")
+	})
+	if c.First != nil || !told {
+		t.Errorf("first %+v; %+v", c.First, c.Clusters[0].Links)
+	}
+	f.Clusters[0].State.Sync, f.Clusters[0].State.Message = report.Failed, "something else"
+	if c := explain.Explain(f); c.First == nil || !strings.Contains(c.First.Why, "something else") {
+		t.Errorf("it hides another trouble: %+v", c.First)
 	}
 }
 

@@ -138,6 +138,9 @@ func (m member) apply(delivery Link) Link {
 		if s.Corrections > 0 {
 			l.Why += fmt.Sprintf("; %s by others undone so far", count(int(s.Corrections), "change"))
 		}
+		if has(s.Problems, report.Kept) {
+			l.Why += "; " + problem(s.Problems, report.Kept).Message
+		}
 	case report.Withdrawn:
 		l.Outcome, l.Why = OK, "the agent has let go of it"
 	case report.Progressing:
