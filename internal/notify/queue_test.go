@@ -23,9 +23,11 @@ func TestAQueueKeepsOrderAndTheLastWord(t *testing.T) {
 		pushed, delivered := 0, 0
 		push := func(t *rapid.T) {
 			s := notify.Subject{Cluster: rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "subject")}
-			pushed++
-			last[s] = pushed
-			q.Push(notify.Event{Subject: s, Type: notify.Connected, Key: strconv.Itoa(pushed), Latest: now})
+			for range rapid.SampledFrom([]int{1, 1, 2, 20}).Draw(t, "times") {
+				pushed++
+				last[s] = pushed
+				q.Push(notify.Event{Subject: s, Type: notify.Connected, Key: strconv.Itoa(pushed), Latest: now})
+			}
 		}
 		next := func(t *rapid.T) {
 			e, ok, _ := q.Next(now)

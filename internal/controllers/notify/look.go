@@ -66,8 +66,22 @@ func (t *Teller) heldBy(app *v1alpha1.Application) map[string]string {
 // or as it is by now. What its status says of its commit since then is of that
 // commit, and before may have been of another.
 func (t *Teller) Entered(ctx context.Context, app *v1alpha1.Application) error {
-	name, commit := client.ObjectKeyFromObject(app), commitOf(app)
-	if commit == "" || !t.awaits(name, commit) {
+	name := client.ObjectKeyFromObject(app)
+	t.mu.Lock()
+	if commit := commitOf(app); commit != "" {
+		t.entered[name] = commit
+	} else {
+		delete(t.entered, name)
+	}
+	t.mu.Unlock()
+	return t.confirm(ctx, name)
+}
+
+// confirm reads from when on an application's status speaks of its commit, if
+// somebody wants to know.
+func (t *Teller) confirm(ctx context.Context, name types.NamespacedName) error {
+	commit := t.awaited(name)
+	if commit == "" {
 		return nil
 	}
 	now := &v1alpha1.Application{}
@@ -84,26 +98,45 @@ func (t *Teller) Entered(ctx context.Context, app *v1alpha1.Application) error {
 	return nil
 }
 
-// awaits says that somebody wants to know of commits, and not of this one so far.
-func (t *Teller) awaits(app types.NamespacedName, commit string) bool {
+// confirmAll does so for a project of which nobody wanted to know before.
+func (t *Teller) confirmAll(ctx context.Context, project string) {
+	t.mu.Lock()
+	var names []types.NamespacedName
+	for name := range t.entered {
+		if name.Namespace == project {
+			names = append(names, name)
+		}
+	}
+	t.mu.Unlock()
+	for _, name := range names {
+		if err := t.confirm(ctx, name); err != nil && ctx.Err() == nil {
+			t.Log.Warn("what became of a commit will be told when the application changes", "err", err)
+		}
+	}
+}
+
+// awaited is the commit that clusters are told of, if somebody wants to know and
+// does not yet.
+func (t *Teller) awaited(app types.NamespacedName) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a := t.projects[app.Namespace]
+	a, commit := t.projects[app.Namespace], t.entered[app]
 	if a == nil || t.taken[app].commit == commit {
-		return false
+		return ""
 	}
 	for _, r := range a.receivers {
 		if r.spec.CommitStatus != nil {
-			return true
+			return commit
 		}
 	}
-	return false
+	return ""
 }
 
 func (t *Teller) applicationGone(app *v1alpha1.Application) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.taken, client.ObjectKeyFromObject(app))
+	delete(t.entered, client.ObjectKeyFromObject(app))
 	t.forget(app.Namespace, app.UID)
 }
 

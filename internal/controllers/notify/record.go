@@ -19,7 +19,7 @@ import (
 
 const (
 	// recordEvery is how often the status of a Project may be written.
-	recordEvery = 5 * time.Second
+	recordEvery = 2 * time.Second
 	// seenAfter is how long a change may take to be seen here: what is younger may
 	// be untold although nothing waits.
 	seenAfter = 10 * time.Second

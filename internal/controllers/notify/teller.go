@@ -60,8 +60,10 @@ type Teller struct {
 	mu sync.Mutex
 	// projects are those that have somebody told.
 	projects map[string]*audience
-	// taken is for each application the commit of which its clusters are told.
-	taken map[types.NamespacedName]taken
+	// entered is for each application the commit of which its clusters are told, and
+	// taken the same where somebody wants to know.
+	entered map[types.NamespacedName]string
+	taken   map[types.NamespacedName]taken
 	// links are the states of clusters' connections.
 	links map[types.UID]v1alpha1.ConnectionState
 }
@@ -79,7 +81,7 @@ type taken struct{ commit, version string }
 func New(o Options) *Teller {
 	return &Teller{
 		Options: o, drifts: notify.NewDrifts(o.Now()),
-		projects: map[string]*audience{}, taken: map[types.NamespacedName]taken{},
+		projects: map[string]*audience{}, entered: map[types.NamespacedName]string{}, taken: map[types.NamespacedName]taken{},
 		links: map[types.UID]v1alpha1.ConnectionState{},
 	}
 }
@@ -97,7 +99,13 @@ func (t *Teller) Run(ctx context.Context) error {
 	start := func(r *receiver) {
 		serving, stop := context.WithCancel(ctx)
 		r.stop = stop
-		workers.Go(func() { t.serve(serving, r) })
+		commits := r.spec.CommitStatus != nil
+		workers.Go(func() {
+			if commits {
+				t.confirmAll(serving, r.project)
+			}
+			t.serve(serving, r)
+		})
 	}
 	handlers := []struct {
 		of      client.Object

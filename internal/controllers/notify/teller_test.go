@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
@@ -48,7 +50,11 @@ func (s sender) Send(_ context.Context, e notify.Event) error {
 	s.tried[s.name]++
 	err := s.fails[s.name]
 	if err == nil {
-		s.told[s.name] = append(s.told[s.name], e.Subject.Application+" "+e.Type)
+		word := e.Subject.Application + " " + e.Type
+		if e.Report != nil {
+			word += " " + string(e.Report.State)
+		}
+		s.told[s.name] = append(s.told[s.name], word)
 	}
 	select {
 	case s.news <- struct{}{}:
@@ -81,11 +87,65 @@ func (w *world) names(status []v1alpha1.NotificationStatus, names ...string) {
 	for _, name := range names {
 		p.Spec.Notify = append(p.Spec.Notify, v1alpha1.Notification{Name: name, Webhook: &v1alpha1.Webhook{URL: "https://" + name}})
 	}
-	w.teller.project(p, func(r *receiver) {
-		ctx, stop := context.WithCancel(w.ctx)
-		r.stop = stop
-		w.ended.Go(func() { w.teller.serve(ctx, r) })
-	})
+	w.teller.project(p, w.start)
+}
+
+func (w *world) start(r *receiver) {
+	ctx, stop := context.WithCancel(w.ctx)
+	r.stop = stop
+	w.ended.Go(func() { w.teller.serve(ctx, r) })
+}
+
+// store has one application.
+type store struct{ app *v1alpha1.Application }
+
+func (s store) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	switch o := o.(type) {
+	case *v1alpha1.Application:
+		s.app.DeepCopyInto(o)
+	case *corev1.Secret:
+		o.Data = map[string][]byte{"bearerToken": []byte("x")}
+	}
+	return nil
+}
+
+func (s store) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
+// A hub that starts has worked its applications out before it knows who wants to
+// hear of commits.
+func TestACommitThatTravelsWhenAHubStartsIsToldOfWhenItIsThrough(t *testing.T) {
+	w := newWorld(t, nil)
+	app := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "site", UID: "of-site", ResourceVersion: "7"}}
+	app.Spec.Source.Git = &v1alpha1.GitSource{URL: "https://github.com/acme/site"}
+	app.Status.Source = &v1alpha1.FetchedSource{Of: source.Of(app), Commit: &v1alpha1.Commit{ID: "sha1:1111111111111111111111111111111111111111"}}
+	app.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", LastTransitionTime: metav1.NewTime(noon.Add(-time.Hour))}}
+	w.teller.Live = store{app}
+	members := v1alpha1.Counts{Placed: 1}
+	w.teller.Counts = func(*v1alpha1.Application) v1alpha1.Counts { return members }
+	w.must(w.teller.Entered(t.Context(), app))
+	p := &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: "demo"}}
+	p.Spec.Notify = []v1alpha1.Notification{{Name: "git", CommitStatus: &v1alpha1.CommitStatus{Provider: v1alpha1.GitHub, SecretRef: v1alpha1.SecretReference{Name: "x"}}}}
+	w.teller.project(p, w.start)
+	w.teller.confirmAll(t.Context(), "demo") // pending for an hour, and told so by the hub before
+	w.teller.mu.Lock()
+	members.InSync, members.Healthy = 1, 1
+	w.teller.mu.Unlock()
+	app.ResourceVersion = "8"
+	w.teller.application(app)
+	w.eventually("told", func() bool { return slices.Equal(w.told["git"], []string{"site commit.status success"}) })
+	app.ResourceVersion = "6" // a cache that is behind
+	members.InSync = 0
+	w.teller.application(app)
+	if s := w.status("git"); s.Pending != 0 {
+		t.Errorf("what is old is told: %+v", s)
+	}
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
 }
 
 // becomes shows an application that was accepted so many minutes past noon.
