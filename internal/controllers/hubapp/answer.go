@@ -34,6 +34,8 @@ func (r *Runner) Answer(ctx context.Context, path string) ([]byte, error) {
 		answer, err = r.objects(key)
 	case "diff":
 		answer, err = r.diff(ctx, key)
+	case "sync":
+		answer, err = r.sync(key)
 	case "events":
 		answer = []fleet.Event{} // the hub records none about its own objects
 	default:
@@ -59,6 +61,15 @@ func (r *Runner) objects(key desired.Key) (any, error) {
 		out.Objects = append(out.Objects, fleet.Object{Ref: v.Ref, UID: v.UID, Sync: v.Sync, Health: v.Health, Message: v.Message})
 	}
 	return out, nil
+}
+
+// sync has everything applied once more, as atoll sync asks of agents.
+func (r *Runner) sync(key desired.Key) (any, error) {
+	engine, err := r.running()
+	if err != nil {
+		return nil, err
+	}
+	return fleet.ClusterSync{Cluster: placement.Hub}, engine.SyncNow(key)
 }
 
 func (r *Runner) diff(ctx context.Context, key desired.Key) (any, error) {
