@@ -221,7 +221,7 @@ func (t *Teller) secret(ctx context.Context, project string, n v1alpha1.Notifica
 	}
 	held, key := &corev1.Secret{}, types.NamespacedName{Namespace: project, Name: ref.Name}
 	if err := t.Live.Get(ctx, key, held); err != nil {
-		return nil, fmt.Errorf("Secret %s cannot be read: %w", key, err)
+		return nil, fmt.Errorf("the Secret %s cannot be read: %w", key, err)
 	}
 	return &source.Secret{Name: key.String(), Holder: fmt.Sprintf("%s %s %s", key, held.UID, held.ResourceVersion), Data: held.Data}, nil
 }

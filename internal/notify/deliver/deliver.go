@@ -86,7 +86,7 @@ func (s *Sender) read(secret source.Secret) error {
 		return err
 	}
 	if s.to.CommitStatus != nil && !s.credentials.Held() {
-		return fmt.Errorf("Secret %s has no token; give it as bearerToken", secret.Name)
+		return fmt.Errorf("the Secret %s has no token; give it as bearerToken", secret.Name)
 	}
 	return nil
 }
