@@ -39,7 +39,7 @@ func (r *Reconciler) look(ctx context.Context, app *v1alpha1.Application, m *mem
 	if o.values, err = r.values(ctx, app); err != nil {
 		return o.failed(err)
 	}
-	origin, err := r.open(ctx, app, follow)
+	origin, err := r.open(ctx, app, follow, since)
 	if err != nil {
 		return o.failed(err)
 	}

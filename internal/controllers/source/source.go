@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -62,6 +61,9 @@ type Reconciler struct {
 	// Spread makes of a time to wait one that differs by chance, so that those
 	// who began together do not go on together.
 	Spread func(time.Duration) time.Duration
+
+	// lately are credentials that were just read.
+	lately credentials
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]*memory
@@ -216,12 +218,12 @@ func (r *Reconciler) wait(app *v1alpha1.Application, m *memory, next *outcome) t
 	return r.Spread(min(back, max(every, defaultInterval)))
 }
 
-// open reads the credentials. Whoever holds another version of the Secret holds
-// another right.
-func (r *Reconciler) open(ctx context.Context, app *v1alpha1.Application, follow *source.Follow) (source.Origin, error) {
+// open reads the credentials, as of since or a moment ago. Whoever holds another
+// version of the Secret holds another right.
+func (r *Reconciler) open(ctx context.Context, app *v1alpha1.Application, follow *source.Follow, since time.Time) (source.Origin, error) {
 	var held *source.Secret
 	if follow.SecretRef != nil {
-		secret, err := r.secret(ctx, app.Namespace, follow.SecretRef.Name, source.CredentialMissing)
+		secret, err := r.secret(ctx, types.NamespacedName{Namespace: app.Namespace, Name: follow.SecretRef.Name}, source.CredentialMissing, since)
 		if err != nil {
 			return nil, err
 		}
@@ -230,10 +232,9 @@ func (r *Reconciler) open(ctx context.Context, app *v1alpha1.Application, follow
 	return r.Sources[follow.Kind].Open(app.Spec.Source, held)
 }
 
-func (r *Reconciler) secret(ctx context.Context, project, name, missing string) (source.Secret, error) {
-	secret := &corev1.Secret{}
-	key := types.NamespacedName{Namespace: project, Name: name}
-	if err := r.Secrets.Get(ctx, key, secret); err != nil {
+func (r *Reconciler) secret(ctx context.Context, key types.NamespacedName, missing string, since time.Time) (source.Secret, error) {
+	secret, err := r.lately.get(ctx, r.Secrets, key, since, r.Now())
+	if err != nil {
 		return source.Secret{}, source.Fail(missing, "Secret %s cannot be read: %w", key, permitted(err))
 	}
 	return source.Secret{Name: key.String(), Holder: fmt.Sprintf("%s %s %s", key, secret.UID, secret.ResourceVersion), Data: secret.Data}, nil
@@ -248,7 +249,7 @@ func (r *Reconciler) verify(ctx context.Context, app *v1alpha1.Application, m *m
 	if wanted == nil {
 		return nil
 	}
-	secret, err := r.secret(ctx, app.Namespace, wanted.SecretRef.Name, source.KeyMissing)
+	secret, err := r.secret(ctx, types.NamespacedName{Namespace: app.Namespace, Name: wanted.SecretRef.Name}, source.KeyMissing, r.Now())
 	if err != nil {
 		return err
 	}
