@@ -166,6 +166,9 @@ func (c *console) deploy(cmd *cobra.Command, o deployOptions, arg string) error 
 		return err
 	}
 	c.print("%s deployed", applicationKind.ref(name))
+	if why := h.stopped(ctx, app); why != "" {
+		c.say("No cluster is told of it yet: %s. `atoll explain %s` says how to thaw it.", why, appRef(app.Namespace, name))
+	}
 	if app.Spec.Placement == nil {
 		c.say("It has no placement yet: choose clusters with `atoll deploy %s %s --to SELECTOR`.", name, o.again())
 		return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -67,7 +68,9 @@ func codeOf(err error) int {
 
 // sentence is what to print for an error: the cause a person can act on, and
 // for a refusal one line for each field.
-func sentence(err error) string {
+func sentence(err error) string { return clipped(told(err)) }
+
+func told(err error) string {
 	coded := (*codedError)(nil)
 	if errors.As(err, &coded) && coded.err == nil {
 		return ""
@@ -76,6 +79,9 @@ func sentence(err error) string {
 		return s
 	}
 	if s := unreachable(err); s != "" {
+		return s
+	}
+	if s := forbidden(err); s != "" {
 		return s
 	}
 	return strings.TrimSpace(err.Error())
@@ -114,7 +120,40 @@ func fieldLine(cause metav1.StatusCause) string {
 		// A rule about the whole object names the field in its message.
 		return strings.TrimPrefix(cause.Message, "Invalid value: ")
 	}
+	if m := wrongType.FindStringSubmatch(cause.Message); m != nil {
+		words := fmt.Sprintf("%s: is of type %s, and must be of type %s", cause.Field, m[2], m[1])
+		if strings.HasPrefix(cause.Field, "spec.dependsOn[") {
+			words += ": write {application: NAME}"
+		}
+		return words
+	}
 	return cause.Field + ": " + cause.Message
+}
+
+// wrongType is how the API server tells that a text stands where a map belongs.
+var wrongType = regexp.MustCompile(`in body must be of type (\w+): "(\w+)"$`)
+
+// lacking is what the API server says of a right that somebody has not.
+var lacking = regexp.MustCompile(`User "([^"]+)" cannot (\S+) resource "([^"]+)" in API group "([^"]*)"(?: in the namespace "([^"]+)"| at the cluster scope)`)
+
+// forbidden says which right is missing, and who gives it.
+func forbidden(err error) string {
+	m := lacking.FindStringSubmatch(err.Error())
+	if !apierrors.IsForbidden(err) || m == nil {
+		return ""
+	}
+	user, verb, resource, kind, who := m[1], m[2], m[3], "ClusterRole", "the hub"
+	if m[4] != "" {
+		resource += "." + m[4]
+	}
+	if m[5] != "" {
+		kind = "Role in namespace " + m[5]
+	}
+	if strings.HasPrefix(user, "atoll:") {
+		who = "that cluster, not the hub,"
+	}
+	return fmt.Sprintf("%s\n%s lacks the right to %s %s: who administers %s can give it, by a %s with that rule and a binding of it to %s",
+		strings.TrimSpace(err.Error()), user, verb, resource, who, kind, user)
 }
 
 // unreachable tells why there was no answer at all.

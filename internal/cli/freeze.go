@@ -283,6 +283,28 @@ func frozen(app *v1alpha1.Application) string {
 	return c.Message
 }
 
+// stopped is the freeze in force over an application that was just written, of which
+// its status may not tell yet; who may not read what tells of one sees the rest.
+func (h *hub) stopped(ctx context.Context, app *v1alpha1.Application) string {
+	if why := frozen(app); why != "" {
+		return why
+	}
+	project, _ := fetch[v1alpha1.Project](ctx, h, projectKind, "", app.Namespace)
+	if f := rollout.FrozenBy(nil, project, app, time.Now()); f != nil {
+		return f.Why()
+	}
+	o, err := h.fleet.Overview(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, a := range o.Frozen {
+		if a.Subject == "everything" {
+			return a.Message
+		}
+	}
+	return ""
+}
+
 // thawed refuses what would only be obeyed after a thaw, when nobody thinks of
 // it any more.
 func thawed(app *v1alpha1.Application) error {

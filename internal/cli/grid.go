@@ -28,7 +28,12 @@ type grid struct {
 	width int
 }
 
-func (g *grid) add(cells ...cell) { g.rows = append(g.rows, cells) }
+func (g *grid) add(cells ...cell) {
+	for i := range cells {
+		cells[i].text = visible(oneLine(cells[i].text), false)
+	}
+	g.rows = append(g.rows, cells)
+}
 
 const gutter = 3
 

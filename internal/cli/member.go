@@ -141,7 +141,7 @@ func (c *console) kubectl(cmd *cobra.Command, cluster string, args []string) err
 	}
 	child := exec.CommandContext(ctx, program[0], append(program[1:], args...)...)
 	child.Env = append(os.Environ(), "KUBECONFIG="+path)
-	child.Stdin, child.Stdout, child.Stderr = c.In, c.Out, c.Err
+	child.Stdin, child.Stdout, child.Stderr = c.raw.In, c.raw.Out, c.raw.Err
 	// The terminal interrupts the child too, which ends as it sees fit.
 	child.Cancel = func() error { return child.Process.Signal(os.Interrupt) }
 	err = child.Run()

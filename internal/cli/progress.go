@@ -20,6 +20,7 @@ func (p *progress) show(line string) {
 		return
 	}
 	p.last = line
+	line = visible(line, false)
 	if p.tty {
 		fmt.Fprintf(p.Err, "\r\x1b[K%s", fit(line, columnsOf(p.Err)))
 		return

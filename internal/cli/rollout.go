@@ -228,11 +228,23 @@ func (c *console) steer(ctx context.Context, arg string, v steer) error {
 	if err := h.merge(ctx, rolloutKind, run.Namespace, run.Name, map[string]any{"spec": map[string]any{"control": control}}); err != nil {
 		return err
 	}
-	c.print("%s %s", rolloutKind.ref(run.Name), v.done)
+	c.print("%s %s", rolloutKind.ref(run.Name), v.outcome(run))
 	if still := v.inTheWay(app, run); still != "" {
 		c.say("No further cluster begins yet: %s.", still)
 	}
 	return nil
+}
+
+// outcome is what became of it: a run that stands still is promoted when it goes on.
+func (v steer) outcome(run *v1alpha1.RolloutRun) string {
+	if v.use == "promote" && standsStill(run) {
+		return "will be promoted when it is resumed"
+	}
+	return v.done
+}
+
+func standsStill(run *v1alpha1.RolloutRun) bool {
+	return run.Spec.Control.Paused || run.Status.Phase == v1alpha1.RolloutHalted
 }
 
 // inTheWay is what else keeps a run from going on, and what to do about it.
@@ -242,7 +254,7 @@ func (v steer) inTheWay(app *v1alpha1.Application, run *v1alpha1.RolloutRun) str
 		return ""
 	case app.Spec.Rollout != nil && app.Spec.Rollout.Paused:
 		return "spec.rollout.paused of application " + app.Name + " is true; set it to false there"
-	case v.use == "promote" && (run.Spec.Control.Paused || run.Status.Phase == v1alpha1.RolloutHalted):
+	case v.use == "promote" && standsStill(run):
 		return "it is paused or halted; `atoll rollout resume app/" + app.Name + "` has it go on"
 	}
 	return ""

@@ -46,5 +46,12 @@ func TestAPromoteTakesBackNoEarlierWord(t *testing.T) {
 		if control, why := v.says(run); control["promoted"] != int32(3) {
 			t.Errorf("it writes %v %s", control, why)
 		}
+		if now := v.outcome(run); now != "promoted" {
+			t.Errorf("one under way is said to be %q", now)
+		}
+		run.Status.Phase = v1alpha1.RolloutHalted
+		if now := v.outcome(run); now != "will be promoted when it is resumed" {
+			t.Errorf("one that is halted is said to be %q", now)
+		}
 	}
 }

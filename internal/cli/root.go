@@ -19,7 +19,9 @@ import (
 // console is what every command shares: the streams, the connection's flags
 // and the clock.
 type console struct {
+	// Streams are for people; raw is for programs and for what is of another form.
 	Streams
+	raw        Streams
 	ink        ink
 	width      int
 	now        func() time.Time
@@ -31,7 +33,8 @@ type console struct {
 // New is the `atoll` command over the streams, with more verbs beside its own.
 func New(s Streams, extra ...*cobra.Command) *cobra.Command {
 	width, _ := terminal(s.Out)
-	return newRoot(&console{Streams: s, ink: inkFor(s.Out), width: width, now: time.Now}, extra)
+	shown := Streams{In: s.In, Out: screen{s.Out, inkFor(s.Out)}, Err: s.Err}
+	return newRoot(&console{Streams: shown, raw: s, ink: inkFor(s.Out), width: width, now: time.Now}, extra)
 }
 
 // Main runs the command line and returns the process's exit code.
@@ -48,7 +51,7 @@ func Main(ctx context.Context, s Streams, args []string, extra ...*cobra.Command
 		return ended
 	}
 	if text := sentence(errOrNil(err)); text != "" {
-		fmt.Fprintln(s.Err, "error: "+text)
+		fmt.Fprintln(s.Err, "error: "+visible(text, false))
 	}
 	return codeOf(err)
 }
@@ -223,7 +226,7 @@ func oneOf(flag, value string, known ...string) error {
 
 // say prints words.
 func (c *console) say(format string, args ...any) {
-	fmt.Fprintf(c.Err, format+"\n", args...)
+	fmt.Fprintln(c.Err, visible(fmt.Sprintf(format, args...), c.ink))
 }
 
 // print prints data.
