@@ -115,7 +115,7 @@ func TestAnOverrideSaysWhoWhyAndForHowLong(t *testing.T) {
 	for name, a := range map[string]map[string]string{
 		"garbage":  {v1alpha1.AnnotationOverrideReason: "x", v1alpha1.AnnotationPauseUntil: "tomorrow"},
 		"no time":  {v1alpha1.AnnotationOverrideReason: "x"},
-		"for ever":       {v1alpha1.AnnotationOverrideReason: "x", v1alpha1.AnnotationPauseUntil: "9999-01-01T00:00:00Z"},
+		"for ever": {v1alpha1.AnnotationOverrideReason: "x", v1alpha1.AnnotationPauseUntil: "9999-01-01T00:00:00Z"},
 	} {
 		if o, _ := managed.OverrideOf(a); o.Holds(now) {
 			t.Errorf("%s holds", name)
