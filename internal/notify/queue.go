@@ -133,18 +133,34 @@ func (q *Queue) Done(s Subject, taken bool) {
 }
 
 // Failed has what was handed out handed out again; away says that it is not for
-// this subject but for the receiver. wait is how long after how many failures.
+// this subject but for the receiver, of which the others are tried first then. wait is
+// how long after how many failures.
 func (q *Queue) Failed(s Subject, now time.Time, away bool, wait func(failures int) time.Duration) {
 	delete(q.busy, s)
 	if away {
 		q.pause = now.Add(wait(q.failures))
 		q.failures++
+		q.last(s)
 		return
 	}
 	r := q.retry[s]
 	r.at = now.Add(wait(r.failures))
 	r.failures++
 	q.retry[s] = r
+}
+
+// last puts a subject behind all others: a receiver may seem away because of the
+// one event that it was just told of, and must not be kept from the rest by it.
+func (q *Queue) last(s Subject) {
+	var others, its []Event
+	for _, e := range q.waiting {
+		if e.Subject == s {
+			its = append(its, e)
+		} else {
+			others = append(others, e)
+		}
+	}
+	q.waiting = append(others, its...)
 }
 
 // Retry has all that waits handed out at once: whatever kept it was changed.

@@ -104,6 +104,30 @@ func TestAQueueKeepsOrderAndTheLastWord(t *testing.T) {
 	})
 }
 
+// A receiver that breaks on one event seems away whenever it is told of that.
+func TestAnEventThatAReceiverBreaksOnKeepsNoOtherSubjectBack(t *testing.T) {
+	q, now := notify.NewQueue(10), noon
+	for _, s := range []string{"poison", "a", "b", "poison"} {
+		q.Push(notify.Event{Type: notify.Connected, Subject: notify.Subject{Cluster: s}, Latest: now})
+	}
+	var told []string
+	for range 6 {
+		e, ok, again := q.Next(now)
+		switch {
+		case !ok:
+			now = again
+		case e.Subject.Cluster == "poison":
+			q.Failed(e.Subject, now, true, func(int) time.Duration { return time.Second })
+		default:
+			told = append(told, e.Subject.Cluster)
+			q.Done(e.Subject, true)
+		}
+	}
+	if !slices.Equal(told, []string{"a", "b"}) || q.Len() != 2 {
+		t.Errorf("told of %q, and %d wait", told, q.Len())
+	}
+}
+
 func TestOfOneCommitOnlyTheNewestStateWaits(t *testing.T) {
 	q := notify.NewQueue(10)
 	push := func(sha string, state notify.CommitState) {

@@ -63,15 +63,19 @@ func (t *Teller) project(p *v1alpha1.Project, start func(*receiver)) {
 	named := map[string]bool{}
 	for _, n := range p.Spec.Notify {
 		named[n.Name] = true
-		if r := a.receivers[n.Name]; r != nil {
+		since := t.Now()
+		switch r := a.receivers[n.Name]; {
+		case r == nil:
+			for _, s := range p.Status.Notify {
+				if s.Name == n.Name {
+					since = s.ToldUntil.Time
+				}
+			}
+		case (r.spec.Webhook != nil) == (n.Webhook != nil):
 			t.adjust(r, n)
 			continue
-		}
-		since := t.Now()
-		for _, s := range p.Status.Notify {
-			if s.Name == n.Name {
-				since = s.ToldUntil.Time
-			}
+		default:
+			r.stop() // it is another one of the same name, and what waits is not for it
 		}
 		r := &receiver{project: p.Name, spec: n, queue: notify.NewQueue(maxWaiting), wake: make(chan struct{}, 1), latest: since, dirty: true}
 		t.route(r, since)

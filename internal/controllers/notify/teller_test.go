@@ -215,7 +215,10 @@ func TestAReceiverThatIsAwayKeepsNobodyElseWaitingAndLosesNothing(t *testing.T) 
 	w.mu.Lock()
 	delete(w.fails, "dead")
 	w.mu.Unlock()
-	w.eventually("it is told when it is back, in order", func() bool { return slices.Equal(w.told["dead"], want) })
+	w.eventually("it is told when it is back, of each in order", func() bool {
+		told := w.told["dead"]
+		return len(told) == len(want) && slices.Contains(told, want[2]) && slices.Index(told, want[0]) < slices.Index(told, want[1])
+	})
 	w.eventually("the failure is over", func() bool { return w.status("dead").Failure == nil })
 }
 
@@ -231,6 +234,22 @@ func TestWhatAReceiverRefusesForGoodIsGivenUpAndCounted(t *testing.T) {
 	w.mu.Unlock()
 	w.becomes("a", "2", "False", 2)
 	w.eventually("the next is told", func() bool { return slices.Equal(w.told["ops"], []string{"a application.refused"}) })
+}
+
+// What is not made for a Git host it can make nothing of.
+func TestWhatWaitsForAWebhookIsNotForAGitHostOfTheSameName(t *testing.T) {
+	w := newWorld(t, nil, "it")
+	w.teller.Live = store{}
+	w.mu.Lock()
+	w.fails["it"] = &deliver.Failure{Away: true, Err: errors.New("nobody is there")}
+	w.mu.Unlock()
+	w.becomes("a", "1", "True", 1)
+	p := &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: "demo"}}
+	p.Spec.Notify = []v1alpha1.Notification{{Name: "it", CommitStatus: &v1alpha1.CommitStatus{Provider: v1alpha1.GitHub, SecretRef: v1alpha1.SecretReference{Name: "x"}}}}
+	w.teller.project(p, w.start)
+	if s := w.status("it"); s.Pending != 0 || s.ToldUntil.Time.Before(noon) {
+		t.Errorf("it is to be told of what a webhook was: %+v", s)
+	}
 }
 
 func TestWhoIsNamedNoMoreIsToldNoMore(t *testing.T) {
