@@ -76,7 +76,10 @@ func (c *checker) judge(obj *unstructured.Unstructured) (ref report.ObjectRef, r
 		return ref, ListWrapped, "a list hides what it holds; give its items as documents of their own"
 	}
 	if c.policy.Hub != nil {
-		return judgeHub(*c.policy.Hub, c.project, c.fallback, ref)
+		if ref, reason, message = judgeHub(*c.policy.Hub, c.project, c.fallback, ref); reason == "" {
+			reason, message = overridden(obj)
+		}
+		return ref, reason, message
 	}
 	namespaced, known := c.scope(gk)
 	if namespaced && ref.Namespace == "" {

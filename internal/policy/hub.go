@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/report"
@@ -12,6 +14,7 @@ const (
 	HubsRecord  = "HubsRecord"
 	FleetsKind  = "FleetsKind"
 	ManagesSelf = "ManagesItself"
+	Overridden  = "OverrideDelivered"
 )
 
 // hubKinds are what can be delivered to the hub; true is namespaced. The other
@@ -47,4 +50,15 @@ func judgeHub(bounds desired.HubBounds, project, defaulted string, ref report.Ob
 		return ref, ManagesSelf, "an application does not manage its own project: what bounds it must not come from it; take it out of its source"
 	}
 	return ref, "", ""
+}
+
+// overridden refuses the word that somebody lets an object differ for a while: the
+// hub, as which it would be written, does not ask whose it is, nor takes it back.
+func overridden(obj *unstructured.Unstructured) (reason, message string) {
+	for _, name := range []string{v1alpha1.AnnotationOverrideReason, v1alpha1.AnnotationOverrideBy} {
+		if _, says := obj.GetAnnotations()[name]; says {
+			return Overridden, "metadata.annotations[" + name + "] is said by who overrides the object, with atoll override; take it out of the source"
+		}
+	}
+	return "", ""
 }

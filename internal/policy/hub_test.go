@@ -33,6 +33,7 @@ func TestWhatAProjectMayDeliverToTheHubItself(t *testing.T) {
 		"a webhook":                         {`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: atoll}}`, policy.NotAtolls, policy.NotAtolls},
 		"a group that looks like Atoll's":   {`{apiVersion: fleet.atoll.dev/v1alpha1, kind: Application, metadata: {name: web}}`, policy.NotAtolls, policy.NotAtolls},
 		"a list":                            {`{apiVersion: atoll.dev/v1alpha1, kind: ApplicationList, metadata: {name: x}, items: []}`, policy.ListWrapped, policy.ListWrapped},
+		"a person's word":                   {`{apiVersion: atoll.dev/v1alpha1, kind: Application, metadata: {name: web, annotations: {atoll.dev/override-by: alice, atoll.dev/override-reason: x}}}`, policy.Overridden, policy.Overridden},
 		"nothing by name":                   {`{apiVersion: atoll.dev/v1alpha1, kind: Application, metadata: {generateName: web-}}`, policy.Malformed, policy.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
