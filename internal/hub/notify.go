@@ -27,8 +27,8 @@ func (h *hub) newTeller(guard egress.Guard) *notify.Teller {
 			s, _ := h.fleet.Get(cluster).Of(key)
 			return s
 		},
-		Counts: func(app *v1alpha1.Application) v1alpha1.Counts {
-			return observed.Summarise(application.Members(app, h.book, h.fleet, clock.Now(), h.gateway.Heartbeat)).Counts
+		Summary: func(app *v1alpha1.Application) observed.Summary {
+			return observed.Summarise(application.Members(app, h.book, h.fleet, clock.Now(), h.gateway.Heartbeat))
 		},
 		Open: func(n v1alpha1.Notification, secret *source.Secret) (notify.Sender, error) {
 			return deliver.New(h.stamp.Incarnation, n, secret, guard)

@@ -101,6 +101,10 @@ func became(app *v1alpha1.Application, live Live) (state CommitState, why string
 		return CommitPending, "no cluster is chosen", true
 	case n.Degraded+n.Failed > 0:
 		return CommitFailure, fmt.Sprintf("of %d clusters, %d are degraded and %d failed", n.Placed, n.Degraded, n.Failed), true
+	case live.Disproved > 0:
+		return CommitFailure, fmt.Sprintf("what tries it out has failed on %d of %d clusters", live.Disproved, n.Placed), true
+	case n.InSync == n.Placed && n.Healthy == n.Placed && live.Trying > 0:
+		return CommitPending, fmt.Sprintf("being tried out on %d of %d clusters", live.Trying, n.Placed), true
 	case n.InSync == n.Placed && n.Healthy == n.Placed:
 		return CommitSuccess, fmt.Sprintf("in sync and healthy on %d clusters", n.Placed), true
 	}

@@ -61,9 +61,11 @@ type Live struct {
 	// cluster.
 	Held map[string]string
 	// Taken tells that what clusters are told follows from the commit that the
-	// status names, and Members are its clusters as of now.
-	Taken   bool
-	Members v1alpha1.Counts
+	// status names, and Members are its clusters as of now. Of them those that try
+	// it out are Trying, and those on which that has failed Disproved.
+	Taken             bool
+	Members           v1alpha1.Counts
+	Trying, Disproved int32
 }
 
 // Application tells what became of one since the last look.

@@ -200,6 +200,9 @@ func TestACommitSucceedsOnlyByWhatClustersSayOfIt(t *testing.T) {
 		{"it breaks", app(second, nil), notify.Live{Taken: true, Members: ill}, "failure"},
 		{"the same is said again", app(second, nil), notify.Live{Taken: true, Members: ill}, ""},
 		{"the branch goes back", app(first, nil), notify.Live{}, "pending"},
+		{"it is there, and being tried out", app(first, nil), notify.Live{Taken: true, Members: well, Trying: 2}, ""},
+		{"which fails on one cluster", app(first, nil), notify.Live{Taken: true, Members: well, Trying: 1, Disproved: 1}, "failure"},
+		{"and is done again", app(first, nil), notify.Live{Taken: true, Members: well}, "success"},
 		{"a commit cannot be read", refused, notify.Live{}, "failure"},
 	} {
 		got := ""

@@ -31,7 +31,8 @@ func (t *Teller) application(app *v1alpha1.Application) {
 	}
 	live := notify.Live{Held: t.heldBy(app), Taken: held.commit != "" && held.commit == commitOf(app)}
 	if live.Taken {
-		live.Members = t.Counts(app)
+		now := t.Summary(app)
+		live.Members, live.Trying, live.Disproved = now.Counts, now.Trying, now.Disproved
 	}
 	t.tell(a, a.seen.Application(app, live), app.Labels)
 }

@@ -23,6 +23,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/notify"
+	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/source"
 )
@@ -40,10 +41,10 @@ type Options struct {
 	Live   client.Reader
 	Cache  cache.Informers
 	Book   *desired.Book
-	// State is what a cluster said last of an application, and Counts sum up what
+	// State is what a cluster said last of an application, and Summary sums up what
 	// is believed of all of its clusters now.
-	State  func(cluster string, key desired.Key) report.State
-	Counts func(app *v1alpha1.Application) v1alpha1.Counts
+	State   func(cluster string, key desired.Key) report.State
+	Summary func(app *v1alpha1.Application) observed.Summary
 	// Open prepares to tell a receiver; secret is nil without one.
 	Open func(n v1alpha1.Notification, secret *source.Secret) (Sender, error)
 	Now  func() time.Time

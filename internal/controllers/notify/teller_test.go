@@ -18,6 +18,7 @@ import (
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/notify"
 	"atoll.dev/atoll/internal/notify/deliver"
+	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/report"
 	"atoll.dev/atoll/internal/source"
 )
@@ -69,11 +70,11 @@ func newWorld(t *testing.T, status []v1alpha1.NotificationStatus, names ...strin
 	var stop context.CancelFunc
 	w.ctx, stop = context.WithCancel(t.Context())
 	w.teller = New(Options{
-		Book:   desired.NewBook(func(string) {}),
-		State:  func(string, desired.Key) report.State { return report.State{} },
-		Counts: func(*v1alpha1.Application) v1alpha1.Counts { return v1alpha1.Counts{} },
-		Open:   func(n v1alpha1.Notification, _ *source.Secret) (Sender, error) { return sender{w, n.Name}, nil },
-		Now:    func() time.Time { return noon }, Spread: func(time.Duration) time.Duration { return 0 },
+		Book:    desired.NewBook(func(string) {}),
+		State:   func(string, desired.Key) report.State { return report.State{} },
+		Summary: func(*v1alpha1.Application) observed.Summary { return observed.Summary{} },
+		Open:    func(n v1alpha1.Notification, _ *source.Secret) (Sender, error) { return sender{w, n.Name}, nil },
+		Now:     func() time.Time { return noon }, Spread: func(time.Duration) time.Duration { return 0 },
 		Log: slog.New(slog.DiscardHandler),
 	})
 	w.Cleanup(func() { stop(); w.ended.Wait() })
@@ -121,7 +122,7 @@ func TestACommitThatTravelsWhenAHubStartsIsToldOfWhenItIsThrough(t *testing.T) {
 	app.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", LastTransitionTime: metav1.NewTime(noon.Add(-time.Hour))}}
 	w.teller.Live = store{app}
 	members := v1alpha1.Counts{Placed: 1}
-	w.teller.Counts = func(*v1alpha1.Application) v1alpha1.Counts { return members }
+	w.teller.Summary = func(*v1alpha1.Application) observed.Summary { return observed.Summary{Counts: members} }
 	w.must(w.teller.Entered(t.Context(), app))
 	p := &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: "demo"}}
 	p.Spec.Notify = []v1alpha1.Notification{{Name: "git", CommitStatus: &v1alpha1.CommitStatus{Provider: v1alpha1.GitHub, SecretRef: v1alpha1.SecretReference{Name: "x"}}}}
