@@ -133,6 +133,9 @@ func (p *private) in(path []string, v any) (string, bool) {
 		}
 	case string:
 		return field(path), p.shown(v)
+	case json.Number:
+		// A template that does not quote a word of digits; part of a number is none.
+		return field(path), p.mask(v.String()) == Hidden
 	}
 	return "", false
 }

@@ -82,7 +82,7 @@ func TestWhatIsMissingOrNoValuesIsNamedAndNotQuoted(t *testing.T) {
 
 func TestAValueOfASecretThatStandsInClearIsRefusedByObjectAndField(t *testing.T) {
 	key := "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ\n-----END PRIVATE KEY-----\n"
-	objects := store{"Secret db": fmt.Sprintf("values.yaml=password: %q\nport: 5432\ntier: gold\nkey: %q\n", canary, key), "ConfigMap web": "values.yaml=host: db.example.com\n"}
+	objects := store{"Secret db": fmt.Sprintf("values.yaml=password: %q\nport: 5432\ntier: gold\nkey: %q\npin: '83920174'\n", canary, key), "ConfigMap web": "values.yaml=host: db.example.com\n"}
 	v, err := valuesfrom.Merge([]v1alpha1.ValuesReference{plain("web"), secret("db")}, objects.read)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,12 @@ func TestAValueOfASecretThatStandsInClearIsRefusedByObjectAndField(t *testing.T)
 	if err := check("{apiVersion: v1, kind: ConfigMap, metadata: {name: web, annotations: {" + `"p\"ss w&rd-7": a}}}`); err == nil || strings.Contains(err.Error(), "rd-7") {
 		t.Errorf("as a key of a map: %v", err)
 	}
+	account := "{apiVersion: example.com/v1, kind: Account, metadata: {name: db}, spec: {pin: %s}}"
+	if err := check(fmt.Sprintf(account, "83920174")); err == nil || !strings.Contains(err.Error(), "spec.pin shows a value of a Secret") {
+		t.Errorf("as a number: %v", err)
+	}
 	for _, fine := range []string{
+		fmt.Sprintf(account, "839201745"),
 		shown("db.example.com:5432 gold -----BEGIN PRIVATE KEY-----"),
 		fmt.Sprintf("{apiVersion: v1, kind: Secret, metadata: {name: db}, stringData: {password: %q}}", canary),
 	} {
