@@ -79,7 +79,7 @@ func (l *live) inquiries() map[string][]inquiry {
 	for i := range l.plans {
 		p := &l.plans[i]
 		for _, class := range p.Classes {
-			more := class.Deleted + class.Changed + class.Created - len(class.Objects)
+			more := class.Deleted + class.Changed + class.Created + class.Kept - len(class.Objects)
 			for _, cluster := range class.Clusters {
 				for _, o := range class.Objects {
 					work[cluster] = append(work[cluster], inquiry{of: p, object: o, adopt: class.Adopt})

@@ -49,7 +49,7 @@ var findingOrder = []FindingKind{FoundConflict, FoundOwned, FoundAdoption, Found
 func (p *Plan) Meet(o Object, adopt bool, live *unstructured.Unstructured) (Finding, bool) {
 	f := Finding{Ref: o.Ref}
 	switch {
-	case live == nil && o.Action == Create:
+	case live == nil && o.Action == Create, o.Action == Keep: // which is let go of, whoever has it now
 		return f, false
 	case live == nil:
 		f.Kind, f.Message = FoundMissing, map[Action]string{

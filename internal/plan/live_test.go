@@ -53,6 +53,8 @@ func TestAnObjectMeetsWhatIsThereAlready(t *testing.T) {
 		"what changes and is not there":                    {action: Change, kind: FoundMissing, words: "made anew"},
 		"what changes and somebody else made in its place": {action: Change, live: there(nil, "kubectl"), kind: FoundConflict, words: "by kubectl"},
 		"what goes and is there":                           {action: Delete, live: there(nil, "atoll/demo/shop")},
+		"what stays and is gone":                           {action: Keep},
+		"what stays and is another application's by now":   {action: Keep, live: there(nil, "atoll/demo/other")},
 		"what goes and is gone":                            {action: Delete, kind: FoundMissing, words: "gone already"},
 	} {
 		t.Run(name, func(t *testing.T) {
