@@ -49,6 +49,7 @@ type receiver struct {
 
 // project has those told whom a project names, and no others.
 func (t *Teller) project(p *v1alpha1.Project, start func(*receiver)) {
+	first := t.look(p.Name)
 	if len(p.Spec.Notify) == 0 || p.DeletionTimestamp != nil {
 		t.dismiss(p.Name)
 		return
@@ -67,7 +68,8 @@ func (t *Teller) project(p *v1alpha1.Project, start func(*receiver)) {
 		switch r := a.receivers[n.Name]; {
 		case r == nil:
 			for _, s := range p.Status.Notify {
-				if s.Name == n.Name {
+				// Of a name that comes back the record is of who had it before.
+				if s.Name == n.Name && first {
 					since = s.ToldUntil.Time
 				}
 			}
@@ -88,6 +90,22 @@ func (t *Teller) project(p *v1alpha1.Project, start func(*receiver)) {
 			delete(a.receivers, name)
 		}
 	}
+}
+
+// look tells whether this hub sees a project for the first time.
+func (t *Teller) look(project string) (first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first = !t.known[project]
+	t.known[project] = true
+	return first
+}
+
+func (t *Teller) projectGone(p *v1alpha1.Project) {
+	t.dismiss(p.Name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.known, p.Name)
 }
 
 // adjust takes a changed spec up; what waits is sent by it, and at once.

@@ -59,8 +59,9 @@ type Teller struct {
 	drifts *notify.Drifts
 
 	mu sync.Mutex
-	// projects are those that have somebody told.
+	// projects are those that have somebody told, known all that were looked at.
 	projects map[string]*audience
+	known    map[string]bool
 	// entered is for each application the commit of which its clusters are told, and
 	// taken the same where somebody wants to know.
 	entered map[types.NamespacedName]string
@@ -82,7 +83,7 @@ type taken struct{ commit, version string }
 func New(o Options) *Teller {
 	return &Teller{
 		Options: o, drifts: notify.NewDrifts(o.Now()),
-		projects: map[string]*audience{}, entered: map[types.NamespacedName]string{}, taken: map[types.NamespacedName]taken{},
+		projects: map[string]*audience{}, known: map[string]bool{}, entered: map[types.NamespacedName]string{}, taken: map[types.NamespacedName]taken{},
 		links: map[types.UID]v1alpha1.ConnectionState{},
 	}
 }
@@ -113,7 +114,7 @@ func (t *Teller) Run(ctx context.Context) error {
 		handler toolscache.ResourceEventHandlerFuncs
 	}{
 		// First, so that there is somebody to tell what the others show.
-		{&v1alpha1.Project{}, on(func(p *v1alpha1.Project) { t.project(p, start) }, func(p *v1alpha1.Project) { t.dismiss(p.Name) })},
+		{&v1alpha1.Project{}, on(func(p *v1alpha1.Project) { t.project(p, start) }, t.projectGone)},
 		{&v1alpha1.Cluster{}, on(t.cluster, t.clusterGone)},
 		{&v1alpha1.RolloutRun{}, on(t.rollout, t.rolloutGone)},
 		{&v1alpha1.Application{}, on(t.application, t.applicationGone)},

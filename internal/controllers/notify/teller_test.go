@@ -133,7 +133,9 @@ func TestACommitThatTravelsWhenAHubStartsIsToldOfWhenItIsThrough(t *testing.T) {
 	w.teller.mu.Unlock()
 	app.ResourceVersion = "8"
 	w.teller.application(app)
-	w.eventually("told", func() bool { return slices.Equal(w.told["git"], []string{"site commit.status success"}) })
+	w.eventually("told", func() bool {
+		return slices.Equal(w.told["git"], []string{"site commit.status success"}) && w.status("git").Pending == 0
+	})
 	app.ResourceVersion = "6" // a cache that is behind
 	members.InSync = 0
 	w.teller.application(app)
@@ -193,9 +195,10 @@ func TestAHubThatStartsNeitherFloodsNorForgets(t *testing.T) {
 	w.eventually("told what is new", func() bool { return slices.Equal(w.told["ops"], want) })
 	// Who is named now for the first time hears what becomes so from now on, or changes.
 	w.eventually("told what is new", func() bool { return slices.Equal(w.told["new"], want[1:]) })
-	if s := w.status("ops"); !s.ToldUntil.Time.Equal(noon) || s.Pending != 0 || s.Delivered == nil {
-		t.Errorf("recorded %+v", s)
-	}
+	w.eventually("recorded", func() bool {
+		s := w.status("ops")
+		return s.ToldUntil.Time.Equal(noon) && s.Pending == 0 && s.Delivered != nil
+	})
 }
 
 func TestAReceiverThatIsAwayKeepsNobodyElseWaitingAndLosesNothing(t *testing.T) {
@@ -266,4 +269,14 @@ func TestWhoIsNamedNoMoreIsToldNoMore(t *testing.T) {
 	if len(w.told["ops"]) != 1 || w.tried["gone"] != 0 {
 		t.Errorf("told %v", w.told)
 	}
+}
+
+func TestWhoIsNamedAgainIsNotToldOfTheMeantime(t *testing.T) {
+	w := newWorld(t, nil, "ops")
+	w.names(nil)
+	long := []v1alpha1.NotificationStatus{{Name: "ops", ToldUntil: metav1.NewTime(noon.Add(-time.Hour))}} // as it was left
+	w.names(long, "ops")
+	w.becomes("a", "1", "True", -30)
+	w.becomes("b", "1", "True", 1)
+	w.eventually("told of what is new alone", func() bool { return slices.Equal(w.told["ops"], []string{"b application.accepted"}) })
 }
