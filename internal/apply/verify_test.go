@@ -53,8 +53,10 @@ func TestAVerificationTriesADeliveryThatIsOver(t *testing.T) {
 	// Another content is verified anew. That it fails ends no delivery: what is no
 	// longer asked for goes, and nothing counts as failed in sync.
 	w.deploy("shop", manifests("red", "task:fail", false))
-	s = w.verdict("shop", report.VerificationFailed)
-	if !s.Well() || !strings.Contains(s.Message, "smoke in "+w.project+": the job failed: BackoffLimitExceeded") || w.problem("shop", "VerificationFailed").Object.Name != "smoke" {
+	s = w.state("shop", "well, and one whose verification is Failed", func(s report.State) bool {
+		return s.Well() && s.Verification != nil && s.Verification.Verdict == report.VerificationFailed
+	})
+	if !strings.Contains(s.Message, "smoke in "+w.project+": the job failed: BackoffLimitExceeded") || w.problem("shop", "VerificationFailed").Object.Name != "smoke" {
 		t.Errorf("%s, verification %v", describeState(s), s.Verification)
 	}
 	w.eventually("what is no longer asked for is deleted", func() bool { return !w.exists(configs, "only-blue") })
