@@ -5,11 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"pgregory.net/rapid"
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/report"
+	"atoll.dev/atoll/internal/syncoption"
 )
 
 // carrying is a ConfigMap with one annotation.
@@ -126,6 +129,31 @@ func TestFieldsThatAManifestLeavesToOthers(t *testing.T) {
 	}
 	w.deploy("shop", configMap("settings", "k", "3")+configMap("other", "k", "2"))
 	w.eventually("it is ours again", func() bool { return field(w.get(configs, "settings"), "data", "k") == "3" })
+}
+
+// What came back without the annotation is kept no more when it goes again, and a
+// preview says so, even while no delivery gets through and nothing is decided on it.
+func TestWhatStayedOnceStaysNoMore(t *testing.T) {
+	w := newOrder(t)
+	base, data := thing(schema.GroupKind{Kind: "ConfigMap"}, "base", phase.Mark{Phase: phase.Sync}), thing(schema.GroupKind{Kind: "ConfigMap"}, "data", phase.Mark{Phase: phase.Sync})
+	data.options.Keep = syncoption.WhenPruned
+	en := w.deliver("web", "one", 1, rendering{objects: []rendered{base, data}})
+	o := en.objects[data.id]
+	for id, each := range en.objects {
+		each.rec, each.seen = &record{ID: id, UID: "u", Accepted: 1, Keep: each.options.Keep}, true
+	}
+	w.attemptAll(en)
+	w.attemptAll(w.deliver("web", "two", 2, rendering{objects: []rendered{base}}))
+	if !o.kept() {
+		t.Fatal("it does not stay")
+	}
+	data.options.Keep, base.hash = 0, 2 // which is not applied from now on
+	w.deliver("web", "three", 3, rendering{objects: []rendered{base, data}})
+	w.deliver("web", "four", 4, rendering{objects: []rendered{base}})
+	_, changes, err := w.previewJobs(en.want.Key)
+	if err != nil || len(changes) != 1 || changes[0].Action != ActionDelete || o.kept() {
+		t.Errorf("a sync would do %v: %v", changes, err)
+	}
 }
 
 // What stays is never deleted, nor what it lives in or by, and what is not kept is
