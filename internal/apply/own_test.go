@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -171,6 +172,26 @@ func TestTheBudgetHoldsTheWholeList(t *testing.T) {
 	w.synced("shop")
 	if w.exists(configs, "h") {
 		t.Error("within the budget nothing should be held")
+	}
+}
+
+// TestNothingIsInSyncWhileWhatItLeavesOutIsThere: what stays is as asked for at
+// once, and what goes is decided on when all that stays was looked at.
+func TestNothingIsInSyncWhileWhatItLeavesOutIsThere(t *testing.T) {
+	w := newWorld(t)
+	const stays = 20
+	few := ""
+	for i := range stays {
+		few += configMap(fmt.Sprintf("stays-%d", i), "k", "v")
+	}
+	for range 10 {
+		w.deploy("shop", few+configMap("goes", "k", "v"))
+		w.synced("shop")
+		w.deploy("shop", few)
+		w.synced("shop")
+		if w.exists(configs, "goes") {
+			t.Fatal("in sync, and what is left out is still there")
+		}
 	}
 }
 

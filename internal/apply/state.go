@@ -140,7 +140,9 @@ func (e *Engine) countRest(en *entry, s *report.State, t *tally, now time.Time) 
 // count adds one object.
 func (e *Engine) count(s *report.State, t *tally, o *object, now time.Time) {
 	if !o.wanted() {
-		t.pending = t.pending || o.rec != nil && o.entry.stage == barred // its deletion waits too
+		// Its deletion waits too, or is not decided on before all is applied and looked for.
+		undecided := o.entry.stage == barred || o.entry.left != [2]int{}
+		t.pending = t.pending || o.rec != nil && undecided || o.rec == nil && o.doubtful
 		if o.remove {
 			t.removing++
 		}
