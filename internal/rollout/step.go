@@ -376,12 +376,8 @@ func (s *step) named(names []string) string {
 	if len(names) == 0 {
 		return "nobody"
 	}
-	text, m := listed(names), s.member(names[0])
-	why := m.Why
-	if !m.Failing && m.unverified() != "" {
-		why = m.unverified()
-	}
-	if why != "" {
+	text := listed(names)
+	if why := s.member(names[0]).reason(); why != "" {
 		text += ": " + why
 	}
 	return text

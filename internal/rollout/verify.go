@@ -22,6 +22,19 @@ func (m Member) unverified() string {
 	}
 }
 
+// reason is why a cluster fails or holds its wave back. What tries a delivery out
+// that is not over yet has not begun, which explains nothing.
+func (m Member) reason() string {
+	if m.Passed && m.unverified() != "" || !m.Failing && disproves(m.Verification) {
+		return m.unverified()
+	}
+	return m.Why
+}
+
+func disproves(v *report.Verification) bool {
+	return v != nil && v.Verdict == report.VerificationFailed
+}
+
 // disproved are the begun clusters on which a verification has failed, sorted, but
 // for those of waves that a person promoted the run beyond.
 func (s *step) disproved() []string {
@@ -30,8 +43,7 @@ func (s *step) disproved() []string {
 	for i, wave := range s.plan.Waves {
 		for _, name := range wave.Clusters[:max(0, min(len(wave.Clusters), int(s.status.Started)-at))] {
 			m := s.member(name)
-			failed := m.Verification != nil && m.Verification.Verdict == report.VerificationFailed
-			if failed && m.Connected && !m.Gone && !s.promotedBeyond(i) {
+			if disproves(m.Verification) && m.Connected && !m.Gone && !s.promotedBeyond(i) {
 				names = append(names, name)
 			}
 		}

@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -78,5 +79,14 @@ func TestAVerificationThatNeverEndsIsAFailure(t *testing.T) {
 	s.after(rollout.DefaultDeadline)
 	if out := s.step(); out.Status.Phase != v1alpha1.RolloutHalted {
 		t.Errorf("%+v", out.Status)
+	}
+}
+
+func TestWhatHasNotBegunToBeTriedIsNoReason(t *testing.T) {
+	s := newScene(t, v1alpha1.Rollout{Waves: []v1alpha1.Wave{{Count: number(1)}, {Share: "100%"}}}, fleet(2))
+	s.step()
+	s.set(rollout.Member{Connected: true, Why: "0 of 1 pods are ready: ImagePullBackOff", Verification: &report.Verification{Verdict: report.VerificationRunning, Message: "has not begun"}}, "c01")
+	if out := s.step(); !strings.Contains(out.Status.Message, "c01: 0 of 1 pods are ready") {
+		t.Errorf("it says %q", out.Status.Message)
 	}
 }
