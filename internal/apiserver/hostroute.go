@@ -94,21 +94,28 @@ func podName() (string, error) {
 	return name, nil
 }
 
-// specChanged spares writes that no validator judges: those to labels,
-// finalizers and the like pass while no hub runs, so that what is left of one
-// can be cleared away.
+// specChanged are the writes that wait for a hub: those to labels, finalizers and
+// the like pass while none runs, so that what is left of one can be cleared away.
 const specChanged = `request.operation != "UPDATE" || !has(object.spec) || !has(oldObject.spec) || object.spec != oldObject.spec`
+
+// marksChanged is every other write. Whose fields are whose, and who overrides that,
+// is said in metadata.
+const marksChanged = `!(` + specChanged + `)`
 
 // judge has the host ask this process about writes to our kinds. While no hub
 // answers, such writes are refused: an unjudged one could not be taken back. A
-// deletion passes then: what is left of a hub can be cleared away.
+// deletion, and a write to metadata alone, passes then: what is left of a hub can be
+// cleared away.
 func (h *Host) judge(ctx context.Context, kube kubernetes.Interface) error {
 	writes := h.webhook("hub.atoll.dev", admissionregistrationv1.Create, admissionregistrationv1.Update).
 		WithMatchConditions(admissionapply.MatchCondition().WithName("spec-changed").WithExpression(specChanged)).
 		WithFailurePolicy(admissionregistrationv1.Fail)
+	marks := h.webhook("metadata.hub.atoll.dev", admissionregistrationv1.Update).
+		WithMatchConditions(admissionapply.MatchCondition().WithName("only-metadata-changed").WithExpression(marksChanged)).
+		WithFailurePolicy(admissionregistrationv1.Ignore)
 	deletions := h.webhook("deletions.hub.atoll.dev", admissionregistrationv1.Delete).
 		WithFailurePolicy(admissionregistrationv1.Ignore)
-	configuration := admissionapply.ValidatingWebhookConfiguration("atoll-hub").WithWebhooks(writes, deletions)
+	configuration := admissionapply.ValidatingWebhookConfiguration("atoll-hub").WithWebhooks(writes, marks, deletions)
 	if _, err := kube.AdmissionregistrationV1().ValidatingWebhookConfigurations().Apply(ctx, configuration, applied); err != nil {
 		return fmt.Errorf("have the cluster ask this hub about writes: %w", err)
 	}
