@@ -127,7 +127,7 @@ func (e *Engine) compare(o *object, s sighting) {
 		}
 		o.drift = changes
 	}
-	added, err := drift.Additions(live, manager, o.exact)
+	added, err := drift.Additions(live, manager, o.exact, o.giveUp)
 	if err != nil {
 		e.log.Warn("additions cannot be read", "object", o.id.String(), "error", err)
 	}

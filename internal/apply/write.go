@@ -210,7 +210,7 @@ func (e *Engine) removeAdditions(ctx context.Context, j job) (outcome, bool) {
 	if err != nil {
 		return e.failed(ctx, j, err), true
 	}
-	found, err := drift.Additions(live, j.manager, j.object.exact)
+	found, err := drift.Additions(live, j.manager, j.object.exact, j.object.giveUp)
 	if err != nil {
 		return outcome{err: err}, true
 	}

@@ -144,7 +144,7 @@ func TestAdditionsAreOnlyWhatOthersPutThere(t *testing.T) {
 	exact := mustPaths(t, "metadata.labels", "spec.template.spec.containers", "spec")
 	now := live(t, asDelivered, manager("person", `{"f:metadata":{"f:labels":{"f:mine":{},"f:x.kubernetes.io/y":{},"f:kubernetes.io/z":{}}},"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"sidecar\"}":{".":{},"f:name":{}}}}}}}`))
 	now.SetLabels(map[string]string{"app": "web", "mine": "1", "x.kubernetes.io/y": "1", "kubernetes.io/z": "1", "nobody": "1"})
-	found, err := Additions(now, ours, exact)
+	found, err := Additions(now, ours, exact, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +154,16 @@ func TestAdditionsAreOnlyWhatOthersPutThere(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"/metadata/labels/mine", "/spec/template/spec/containers/1"}, got); diff != "" {
 		t.Error(diff)
+	}
+	// What is left to others they may add, and it is not taken out with what holds it.
+	for left, want := range map[string]string{
+		"metadata.labels": "/spec/template/spec/containers/1", "metadata.labels[mine]": "/spec/template/spec/containers/1",
+		"spec.template.spec.containers[name=sidecar].image": "/metadata/labels/mine",
+	} {
+		found, err := Additions(now, ours, exact, mustPaths(t, left))
+		if err != nil || len(found) != 1 || found[0].Pointer != want {
+			t.Errorf("with %s left to others: %+v %v", left, found, err)
+		}
 	}
 }
 

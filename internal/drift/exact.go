@@ -21,8 +21,9 @@ type Addition struct {
 
 // Additions finds what others added inside the exact paths. Only what another
 // manager owns counts, so server-side defaults stay; keys of *.kubernetes.io/
-// are never touched. They come in an order in which JSON patch can remove them.
-func Additions(live *unstructured.Unstructured, manager string, exact Paths) ([]Addition, error) {
+// are never touched, nor what is, or holds, a field in leave, which is for others.
+// They come in an order in which JSON patch can remove them.
+func Additions(live *unstructured.Unstructured, manager string, exact, leave Paths) ([]Addition, error) {
 	if len(exact) == 0 {
 		return nil, nil
 	}
@@ -41,7 +42,7 @@ func Additions(live *unstructured.Unstructured, manager string, exact Paths) ([]
 			return nil, err
 		}
 		theirs.Iterate(func(p fieldpath.Path) {
-			if a, ok := addition(live.Object, exact, ours, p.Copy()); ok {
+			if a, ok := addition(live.Object, exact, ours, p.Copy()); ok && !leave.touch(a.Change.Path) {
 				a.Change.Manager, a.Change.At = m.Manager, timeOf(m)
 				found[a.Pointer] = a
 			}

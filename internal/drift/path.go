@@ -3,6 +3,7 @@ package drift
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -176,6 +177,11 @@ func (ps Paths) Covers(leaf fieldpath.Path) bool {
 		}
 	}
 	return false
+}
+
+// touch tells whether one of the paths is p, lies above it or below it.
+func (ps Paths) touch(p fieldpath.Path) bool {
+	return slices.ContainsFunc(ps, func(one Path) bool { return one[:min(len(one), len(p))].covers(p) })
 }
 
 // scalar is how people write a JSON scalar in a bracket.
