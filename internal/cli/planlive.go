@@ -13,8 +13,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"atoll.dev/atoll/internal/fleet"
+	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/plan"
 )
 
@@ -119,7 +121,7 @@ func (l *live) drift(ctx context.Context, p *plan.Plan) {
 func (l *live) ask(ctx context.Context, cluster string, inquiries []inquiry) {
 	ctx, cancel := context.WithTimeout(ctx, memberWithin)
 	defer cancel()
-	m, err := l.member(ctx, cluster)
+	m, err := l.reach(ctx, cluster)
 	if err != nil {
 		// Its words, whatever its kind: who may not enter is told why.
 		l.unsaid(ctx, cluster, inquiries, errors.New(err.Error()))
@@ -136,6 +138,14 @@ func (l *live) ask(ctx context.Context, cluster string, inquiries []inquiry) {
 		})
 	}
 	_ = group.Wait() // each said what it has to
+}
+
+// reach is the API of a cluster, or the hub's own for what is delivered there.
+func (l *live) reach(ctx context.Context, cluster string) (*memberCalls, error) {
+	if cluster == placement.Hub {
+		return memberOf(cluster, rest.CopyConfig(l.hub.config))
+	}
+	return l.member(ctx, cluster)
 }
 
 func (l *live) unsaid(ctx context.Context, cluster string, inquiries []inquiry, err error) {

@@ -54,13 +54,19 @@ func hubKubeconfig(t *testing.T) string {
 }
 
 // TestLive is what only a hub can answer: it has no members.
-func TestLive(t *testing.T) {
+func TestLive(t *testing.T) { liveScripts(t, "testdata/live") }
+
+// TestTheHubItself runs after the others: a plan of a project tells of all
+// applications, also of one that was written a moment ago.
+func TestTheHubItself(t *testing.T) { liveScripts(t, "testdata/itself") }
+
+func liveScripts(t *testing.T, dir string) {
 	admin := hubKubeconfig(t)
 	program, err := testfleet.Program("atoll")
 	if err != nil {
 		t.Skip(err)
 	}
-	runScripts(t, "testdata/live", func(env *testscript.Env) error {
+	runScripts(t, dir, func(env *testscript.Env) error {
 		env.Setenv("ATOLL_KUBECONFIG", admin)
 		env.Setenv("ADMIN", admin)
 		env.Setenv("HUBDIR", filepath.Dir(admin))

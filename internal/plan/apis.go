@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -49,6 +50,9 @@ func (m *maker) apis() {
 				continue
 			}
 			for _, member := range c.members {
+				if member.Name == placement.Hub {
+					continue // it serves all that it may be asked to take
+				}
 				if member.Facts == nil {
 					silent[member.Name] = true
 					continue
