@@ -32,6 +32,11 @@ func newOrder(t *testing.T) order {
 	end() // no watch begins
 	e.ctx = ended
 	t.Cleanup(e.queue.Close)
+	t.Cleanup(func() { // what is to be tried again later finds nothing
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		clear(e.entries)
+	})
 	return order{Engine: e, t: t}
 }
 
