@@ -65,9 +65,10 @@ func (e *Engine) confirm(en *entry) {
 }
 
 // hold leaves a recalled entry as it is whose records are of a later intent: the
-// inventory was stored, and the root was not. e.mu is held.
+// inventory was stored, and the root was not. One that was found to be overtaken
+// stays so until the hub speaks, however often it is prepared. e.mu is held.
 func (en *entry) hold() {
-	behind := en.recalled && en.generation > en.want.Generation
+	behind := en.recalled && (en.overtaken || en.generation > en.want.Generation)
 	if en.overtaken && !behind {
 		en.catchUp()
 	}
@@ -101,7 +102,9 @@ func (e *Engine) weigh(ctx context.Context, j job) outcome {
 	s := sightingOf(live, j.manager)
 	out := outcome{seen: &s}
 	switch rec := j.object.rec; {
-	case s.entry == 0, rec != nil && rec.Baseline.Untouched(s.entry):
+	// That its entry is the recorded one is not enough: an entry's time has whole
+	// seconds, and a second apply within one may differ in values alone.
+	case s.entry == 0:
 		return out
 	case rec != nil && !rec.Baseline.Empty():
 		if later, err := drift.Later(rec.Baseline, live, j.manager, j.object.giveUp); err != nil || !later {

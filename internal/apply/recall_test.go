@@ -1,11 +1,13 @@
 package apply
 
 import (
+	"encoding/json"
 	"maps"
 	"strings"
 	"testing"
 
 	"atoll.dev/atoll/internal/desired"
+	"atoll.dev/atoll/internal/phase"
 	"atoll.dev/atoll/internal/report"
 )
 
@@ -109,6 +111,52 @@ func TestNothingGoesBackOnTheStrengthOfMemory(t *testing.T) {
 				t.Errorf("the hub asked for blue: color %q", got)
 			}
 		})
+	}
+}
+
+// TestNothingGoesBackThatWasAppliedTwiceInASecond: the record of who applied what
+// has whole seconds, and by it alone the second apply looks like the first. What
+// was stored asks for something in between.
+func TestNothingGoesBackThatWasAppliedTwiceInASecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	applied := func(color string) string {
+		w.deploy("shop", configMap("settings", "color", color))
+		w.synced("shop")
+		fields, _ := json.Marshal(w.get(configs, "settings").GetManagedFields())
+		return string(fields)
+	}
+	var old remembered
+	w.eventually("two applies come within a second", func() bool {
+		first := applied("blue")
+		old = w.remember()
+		w.start()
+		return applied("red") == first
+	})
+	e := old.entries[w.key("shop")]
+	e.Generation, e.Content = e.Generation+1, w.store(configMap("settings", "color", "green"))
+	old.entries[w.key("shop")] = e
+	w.wake(old)
+	w.state("shop", "left as it is", overtaken)
+	if got := field(w.get(configs, "settings"), "data", "color"); got != "red" {
+		t.Errorf("it went back to %q, and nobody had asked", got)
+	}
+}
+
+func TestWhatMemoryCannotTellStaysAsItIsUntilTheHubSpeaks(t *testing.T) {
+	w := newOrder(t)
+	r := rendering{objects: []rendered{thing(jobID, "a", phase.Mark{})}}
+	en := w.deliver("shop", "one", 1, r)
+	w.recalled = map[desired.Key]bool{en.want.Key: true}
+	en.overtaken = true // as an object's weight told
+	w.take(en, r, entryRules{})
+	if !en.overtaken {
+		t.Error("another look at the same memory lets it go back")
+	}
+	delete(w.recalled, en.want.Key)
+	w.take(en, r, entryRules{})
+	if en.overtaken {
+		t.Error("the hub has spoken, and is not heard")
 	}
 }
 
