@@ -139,11 +139,16 @@ func call[T any](ctx context.Context, c *Client, method, path string, body any) 
 // has just begun to lead does for a second or two.
 const patience = 10 * time.Second
 
-// ask asks again while the hub wishes for it (RFC 9110, Retry-After in seconds).
-// Every call may be made twice: uploads go by digest, and a second ticket takes
-// the place of the first.
+// aggregation is for how long a Kubernetes API server in front of the hub may say
+// that nothing serves the fleet API: it asks ever more rarely while nobody
+// answers, at least every 30 seconds (kube-aggregator's availability controller).
+const aggregation = 45 * time.Second
+
+// ask asks again while the hub wishes for it, or an API server in front of it has
+// not found it yet. Every call may be made twice: uploads go by digest, and a
+// second ticket takes the place of the first.
 func (c *Client) ask(ctx context.Context, method, target string, body []byte) (*http.Response, error) {
-	until := time.Now().Add(patience)
+	begun := time.Now()
 	for {
 		req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 		if err != nil {
@@ -155,18 +160,41 @@ func (c *Client) ask(ctx context.Context, method, target string, body []byte) (*
 		if err != nil {
 			return nil, err
 		}
-		seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
-		pause := time.Duration(seconds) * time.Second
-		if err != nil || pause < 0 || resp.StatusCode != http.StatusServiceUnavailable || time.Now().Add(pause).After(until) {
+		pause, limit := later(resp)
+		if limit == 0 || time.Since(begun)+pause > limit {
 			return resp, nil
 		}
 		resp.Body.Close()
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(max(pause, time.Second)):
+		case <-time.After(pause):
 		}
 	}
+}
+
+// unserved is how kube-aggregator says that it knows of nobody who serves an API.
+const unserved = "service unavailable\n"
+
+// later is when to ask again and for how long in all; 0 if resp is an answer, whose
+// body can still be read. A hub wishes for it by Retry-After, in seconds (RFC 9110).
+func later(resp *http.Response) (pause, limit time.Duration) {
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		return 0, 0
+	}
+	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16); err == nil {
+		return time.Duration(max(seconds, 1)) * time.Second, patience
+	}
+	start := make([]byte, len(unserved)+1)
+	n, _ := io.ReadFull(resp.Body, start)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(start[:n]), resp.Body), resp.Body}
+	if string(start[:n]) == unserved {
+		return time.Second, aggregation
+	}
+	return 0, 0
 }
 
 // refusal keeps the hub's own Status, so that apierrors.IsForbidden and its

@@ -36,6 +36,26 @@ func TestAHubThatIsAboutToAnswerIsAskedAgain(t *testing.T) {
 	}
 }
 
+// An API server in front of a hub that has just come finds it a moment later.
+func TestAHubThatWasNotFoundYetIsAskedAgain(t *testing.T) {
+	asked := 0
+	aggregator := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked < 3 {
+			http.Error(w, "service unavailable", http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "{}")
+	}))
+	defer aggregator.Close()
+	c, err := fleet.NewClient(&rest.Config{Host: aggregator.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Overview(t.Context()); err != nil || asked != 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
 func TestARefusalIsNotAskedAgain(t *testing.T) {
 	asked := 0
 	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
