@@ -50,6 +50,8 @@ type ApplicationSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	Pins []Pin `json:"pins,omitempty"`
+	// Sync says how agents go about applying it.
+	Sync *Sync `json:"sync,omitempty"`
 	// Drift says what happens when someone else changes a delivered field.
 	Drift Drift `json:"drift,omitempty"`
 	// DependsOn are applications of the same project. On each cluster that runs

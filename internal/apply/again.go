@@ -45,5 +45,8 @@ func spread(d time.Duration) time.Duration { return d + rand.N(d/5+1) }
 
 // tried tells people how often an object was tried, and when it is again.
 func (o *object) tried() string {
+	if o.spent() {
+		return "" // the problem says so
+	}
 	return fmt.Sprintf(" (tried %d times, again at %s)", o.failures, o.notBefore.UTC().Format(time.RFC3339))
 }

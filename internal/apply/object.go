@@ -70,6 +70,7 @@ type object struct {
 	stays     bool // it is not deleted, as of the last plan
 	deleting  bool // and accepted by the API server
 	failures  int
+	refused   int // those of the failures that use up the application's attempts
 	problem   *report.Problem
 	notBefore time.Time
 	// troubled is when the first failure in a row happened, of the intent
@@ -209,4 +210,4 @@ func (o *object) succeed() {
 }
 
 // tryAnew makes another attempt due, which proves nothing yet.
-func (o *object) tryAnew() { o.problem, o.failures, o.notBefore = nil, 0, time.Time{} }
+func (o *object) tryAnew() { o.problem, o.failures, o.refused, o.notBefore = nil, 0, 0, time.Time{} }

@@ -75,8 +75,11 @@ func (e *Engine) observe(o *object, s sighting) {
 	e.compare(o, s)
 	e.judge(o, s)
 	e.touch(o.entry)
-	if next := o.next(e.clock()); next != idle {
+	switch next := o.next(e.clock()); {
+	case next != idle:
 		e.queue.Add(task{object: o.id}, next.priority())
+	case o.problem != nil && o.applied() && !o.drifted():
+		o.succeed() // what could not be put right is as it should be again
 	}
 	if first && o.entry.applied() {
 		e.prune(o.entry) // after a restart nothing else may happen

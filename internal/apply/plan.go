@@ -61,7 +61,7 @@ type prunePlan struct {
 
 // syncOf is the same for entries that delete the same under the same rules.
 func syncOf(e desired.Entry) desired.Digest {
-	e.AllowDeletion, e.Generation, e.Revision, e.After = "", 0, "", nil
+	e.AllowDeletion, e.Generation, e.Revision, e.After, e.Policy.Retry = "", 0, "", nil, nil
 	return e.Digest()
 }
 

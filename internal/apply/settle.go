@@ -20,5 +20,5 @@ func definite(reason string) bool {
 // longer. An outage is one failure, however long: it is told otherwise.
 func (o *object) fails(now time.Time) bool {
 	const attempts = 5
-	return o.problem != nil && (definite(o.problem.Reason) || o.failures >= attempts && !settling(o.troubled, now))
+	return o.problem != nil && (definite(o.problem.Reason) || o.spent() || o.failures >= attempts && !settling(o.troubled, now))
 }

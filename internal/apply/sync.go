@@ -91,6 +91,9 @@ func (e *Engine) syncObject(ctx context.Context, id ID) {
 // tooEarly holds an object back while it waits after failures, for its turn, or for
 // the namespaces and definitions of its own delivery.
 func (e *Engine) tooEarly(o *object, s step, now time.Time) bool {
+	if s.applies() && o.spent() {
+		return true // something else that is asked for, or a person, has it tried anew
+	}
 	until := o.notBefore
 	if (s == correct || s == recreate) && o.calmUntil.After(until) {
 		until = o.calmUntil
@@ -176,7 +179,7 @@ func (e *Engine) record(o *object, j job, out outcome) {
 	}()
 	switch {
 	case out.err != nil || out.problem != nil:
-		e.fail(o, out)
+		e.fail(o, j.step, out)
 		return
 	case out.deleted:
 		o.succeed()
@@ -258,20 +261,24 @@ func (e *Engine) contest(o *object) {
 }
 
 // fail keeps the problem and decides when to try again.
-func (e *Engine) fail(o *object, out outcome) {
+func (e *Engine) fail(o *object, s step, out outcome) {
 	o.problem = out.problem
 	if o.problem == nil {
 		o.problem = &report.Problem{Object: o.ref, Reason: "ApplyFailed", Message: clip(out.err.Error())}
 	}
-	first, most := 50*time.Millisecond, time.Minute
-	if definite(o.problem.Reason) {
-		first, most = 15*time.Second, 5*time.Minute
-	}
-	wait := spread(backoff(o.failures, first, most))
+	wait := spread(o.waitAfter(s))
 	o.failures++
 	now := e.clock()
 	if o.troubled.IsZero() || o.troubledBy != o.entry.digest {
 		o.troubled, o.troubledBy = now, o.entry.digest
+	}
+	if s.applies() && !unreachable(out.err) {
+		o.refused++
+	}
+	if s.applies() && o.spent() {
+		o.notBefore = time.Time{}
+		o.problem.Message = clipTo(o.problem.Message, report.MaxMessage-len(givenUp(o))) + givenUp(o)
+		return
 	}
 	o.notBefore = now.Add(wait)
 	e.queue.AddAfter(task{object: o.id}, ordinary, wait)

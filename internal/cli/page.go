@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/report"
 )
@@ -157,6 +158,7 @@ func describeApplication(a *v1alpha1.Application, v view) *page {
 	p.field("Member namespace", a.Spec.Namespace)
 	p.field("Drift", fallback(string(a.Spec.Drift.Mode), string(v1alpha1.DriftCorrect)))
 	p.field("On delete", fallback(string(a.Spec.OnDelete), string(v1alpha1.Orphan)))
+	p.field("Tried again", desired.RetryOf(a.Spec.Sync).String())
 	if a.Spec.Adopt {
 		p.field("Adopt", "takes over objects that exist already")
 	}

@@ -68,6 +68,7 @@ func BuildPolicy(app *v1alpha1.Application, project *v1alpha1.Project) Policy {
 		Kinds:          project.Spec.Kinds,
 		ForbidPause:    project.Spec.ForbidPause,
 		DeletionBudget: budget,
+		Retry:          RetryOf(app.Spec.Sync),
 	}
 	if targetsHub(app) {
 		return p.onHub(app, project)

@@ -103,6 +103,8 @@ type Policy struct {
 	DeletionBudget int32 `cbor:"11,keyasint" json:"deletionBudget"`
 	// Hub is set when the entry is delivered to the hub itself.
 	Hub *HubBounds `cbor:"12,keyasint,omitempty" json:"hub,omitempty"`
+	// Retry is nil where the application says nothing of it.
+	Retry *Retry `cbor:"13,keyasint,omitempty" json:"retry,omitempty"`
 }
 
 // Digest covers every field.

@@ -69,6 +69,7 @@ func TestEveryFieldOfAnEntryCountsInItsDigest(t *testing.T) {
 		"allow deletion": func(e *desired.Entry) { e.AllowDeletion = "" },
 		"hold":           func(e *desired.Entry) { e.Hold = false },
 		"continues":      func(e *desired.Entry) { e.Continues = "another" },
+		"retry":          func(e *desired.Entry) { e.Policy.Retry = &desired.Retry{First: 1} },
 	} {
 		e := full()
 		change(&e)

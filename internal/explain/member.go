@@ -44,6 +44,9 @@ func (m member) desired() Link {
 			l.Why += " until its turn in the rollout"
 		}
 		l.Why += m.dependencies()
+		if r := e.Policy.Retry; r != nil {
+			l.Why += "; what cannot be applied is tried again " + r.String()
+		}
 	}
 	return l
 }

@@ -51,6 +51,9 @@ func (f Facts) remedy(reason, target string) string {
 	case "Unhealthy":
 		return "see what its pods say: atoll tree " + target + ", atoll events " + f.ref() + f.project()
 	default:
+		if f.Application.Spec.Sync != nil {
+			return "see each object with atoll tree " + target + "; it is tried again as spec.sync.retry says, and now with: atoll sync " + f.ref() + f.project()
+		}
 		return "the agent tries again by itself; see each object with atoll tree " + target
 	}
 }

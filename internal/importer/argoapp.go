@@ -71,7 +71,7 @@ func (f *fields) syncPolicy(out *v1alpha1.ApplicationSpec) {
 	automated.skip("enabled", "prune")
 	automated.lose("allowEmpty", "a source without objects is never delivered: delete the application instead")
 	automated.done()
-	p.skip("retry")
+	p.argoRetry(out)
 	for _, option := range p.texts("syncOptions") {
 		if !syncoption.Inert(option) {
 			f.r.lose(f.object, p.path("syncOptions"), "%s has no counterpart in Atoll", option)

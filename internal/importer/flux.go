@@ -144,7 +144,10 @@ func (x *flux) kustomization(u *unstructured.Unstructured) {
 	}
 	x.substitute(f, &out)
 	x.shared(f, &out)
-	f.skip("prune", "wait", "healthChecks", "retryInterval", "timeout", "interval")
+	if backoff := every(f.wait("retryInterval")); backoff != nil {
+		out.Sync = &v1alpha1.Sync{Retry: &v1alpha1.Retry{Backoff: backoff}}
+	}
+	f.skip("prune", "wait", "healthChecks", "timeout", "interval")
 	for key, why := range map[string]string{
 		"patches": "write them into the kustomization", "components": "write them into the kustomization", "commonMetadata": "write it into the kustomization",
 		"decryption": "encrypted files are not opened: deliver Secrets with atoll deploy, which seals them", "force": "what cannot be changed is refused, not made again",

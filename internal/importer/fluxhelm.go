@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -42,9 +43,11 @@ func (x *flux) helmRelease(u *unstructured.Unstructured) {
 	tests.lose("filters", "all tests of the chart are run")
 	tests.done()
 	f.skip("interval", "timeout", "install", "upgrade", "rollback", "uninstall", "maxHistory", "storageNamespace", "waitStrategy")
-	if upgrade := f.sub("upgrade"); upgrade.has("remediation") {
-		upgrade.note("remediation", "say in spec.rollout what a failure does: onFailure: Rollback")
+	upgrade := f.sub("upgrade")
+	if retry := cmp.Or(upgrade.fluxRetry(), install.fluxRetry()); retry != nil {
+		out.Sync = &v1alpha1.Sync{Retry: retry}
 	}
+	upgrade.note("remediation", "its retries are those of each object, in spec.sync.retry; say in spec.rollout what a failure does: onFailure: Rollback")
 	x.shared(f, &out)
 	f.lose("commonMetadata", "write it into the chart")
 	source, ok := x.chart(f, u.GetNamespace(), helm)

@@ -113,6 +113,7 @@ func (r Running) object() *v1alpha1.Application {
 			Adopt:       r.Policy.Adopt,
 			LateBinding: r.LateBinding,
 			Health:      r.Policy.Health,
+			Sync:        r.Policy.Retry.Sync(),
 		},
 	}
 	if r.UID != "" {

@@ -74,7 +74,7 @@ func bounds(project string, p desired.Policy) string {
 // own is the part of a policy that is an application's.
 func own(p desired.Policy) desired.Policy {
 	return desired.Policy{
-		DriftMode: p.DriftMode, Ignore: p.Ignore, Exact: p.Exact, Adopt: p.Adopt, OnDelete: p.OnDelete, Health: p.Health,
+		DriftMode: p.DriftMode, Ignore: p.Ignore, Exact: p.Exact, Adopt: p.Adopt, OnDelete: p.OnDelete, Health: p.Health, Retry: p.Retry,
 	}
 }
 

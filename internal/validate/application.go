@@ -34,6 +34,7 @@ func Application(new, old *v1alpha1.Application) field.ErrorList {
 	errs = append(errs, overrides(spec.Child("overrides"), s)...)
 	errs = append(errs, rolloutRules(spec.Child("rollout"), s.Rollout)...)
 	errs = append(errs, dependencies(spec.Child("dependsOn"), new.Name, s.DependsOn)...)
+	errs = append(errs, syncRules(spec.Child("sync"), s.Sync)...)
 	errs = append(errs, driftRules(spec.Child("drift"), s.Drift)...)
 	errs = append(errs, onDelete(spec.Child("onDelete"), s.OnDelete)...)
 	errs = append(errs, variables(spec, s)...)

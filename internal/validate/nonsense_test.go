@@ -60,6 +60,8 @@ var nonsense = []struct{ name, manifest, field string }{
 	{"a freeze without a reason", `{kind: Project, metadata: {name: x}, spec: {freeze: {by: anna}}}`, "spec.freeze.reason"},
 	{"no cluster may be under way", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {maxUnavailable: 0}}}`, "spec.rollout.maxUnavailable"},
 	{"half a cluster may be under way", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {maxUnavailable: "0.5"}}}`, "spec.rollout.maxUnavailable"},
+	{"a retry that waits less and less", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, sync: {retry: {backoff: {duration: 1m, maxDuration: 1s}}}}}`, "spec.sync.retry.backoff.maxDuration"},
+	{"a retry without any patience", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, sync: {retry: {limit: 5, backoff: {duration: 1ms}}}}}`, "spec.sync.retry.backoff.duration"},
 	{"a deadline that is over at once", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {progressDeadline: 1s}}}`, "spec.rollout.progressDeadline"},
 	{"a failure that is ignored", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {onFailure: Ignore}}}`, "spec.rollout.onFailure"},
 
