@@ -9,7 +9,7 @@ var deciding = []string{
 	"api/v1alpha1", "internal/assign", "internal/content", "internal/desired", "internal/drift", "internal/explain",
 	"internal/health", "internal/managed", "internal/marks", "internal/observed", "internal/override", "internal/phase", "internal/placement", "internal/plan", "internal/policy", "internal/recovery", "internal/refusal", "internal/report", "internal/rollout", "internal/source", "internal/syncoption", "internal/upgrade",
 	"internal/validate", "internal/valuesfrom", "internal/wire",
-	"internal/generate", "internal/importer", "internal/notify",
+	"internal/generate", "internal/importer", "internal/notify", "internal/alert", "internal/certificates",
 }
 
 // arrow forbids imports.
