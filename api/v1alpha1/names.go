@@ -53,6 +53,10 @@ const (
 	// AnnotationPrune on a manifest is "disabled" where the object stays when it is no
 	// longer asked for, and "enabled" whatever other tools' annotations say.
 	AnnotationPrune = "atoll.dev/prune"
+	// AnnotationRecreate on a manifest is "enabled" where the object is deleted and
+	// made anew when it cannot be changed as asked, and "disabled" whatever other
+	// tools' annotations say.
+	AnnotationRecreate = "atoll.dev/recreate"
 	// AnnotationIgnore on a manifest lists fields of the object, separated by commas,
 	// that others may change once it exists.
 	AnnotationIgnore = "atoll.dev/ignore"

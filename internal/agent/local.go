@@ -41,7 +41,8 @@ func (a *agent) local() http.Handler {
 	handle(http.MethodGet, "objects", a.objects)
 	handle(http.MethodGet, "diff", a.diff)
 	handle(http.MethodGet, "events", a.events)
-	handle(http.MethodPost, "sync", a.sync)
+	handle(http.MethodPost, "sync", a.syncing(a.engine.SyncNow))
+	handle(http.MethodPost, "force", a.syncing(a.engine.ForceNow))
 	a.recollecting(mux)
 	return mux
 }
@@ -72,12 +73,14 @@ func (a *agent) diff(ctx context.Context, k desired.Key) (any, error) {
 
 var errOtherHistory = errors.New("this agent follows a hub of another history; look with atoll status what it waits for")
 
-// sync asks for nothing new: what is applied is what the agent was told before.
-func (a *agent) sync(ctx context.Context, k desired.Key) (any, error) {
-	if h, _ := ctx.Value(headerKey{}).(wire.StreamHeader); !a.memory.follows(h.Stamp) {
-		return nil, errOtherHistory
+// syncing asks for nothing new: what is applied is what the agent was told before.
+func (a *agent) syncing(begin func(desired.Key) error) func(context.Context, desired.Key) (any, error) {
+	return func(ctx context.Context, k desired.Key) (any, error) {
+		if h, _ := ctx.Value(headerKey{}).(wire.StreamHeader); !a.memory.follows(h.Stamp) {
+			return nil, errOtherHistory
+		}
+		return fleet.ClusterSync{Cluster: a.Bootstrap.Cluster}, begin(k)
 	}
-	return fleet.ClusterSync{Cluster: a.Bootstrap.Cluster}, a.engine.SyncNow(k)
 }
 
 // events are the member's about the application's objects and what those own.

@@ -12,7 +12,13 @@ import (
 // for the next attempt after failures, and hooks that failed run again. In Report mode
 // what others changed is put right this once; a pause holds. It changes nothing of what
 // is asked for, so that twice is as good as once. It does not wait.
-func (e *Engine) SyncNow(key desired.Key) error {
+func (e *Engine) SyncNow(key desired.Key) error { return e.syncNow(key, false) }
+
+// ForceNow is SyncNow, and objects whose change is refused because it touches what
+// cannot be changed are deleted and made anew, as far as deletions are allowed here.
+func (e *Engine) ForceNow(key desired.Key) error { return e.syncNow(key, true) }
+
+func (e *Engine) syncNow(key desired.Key, force bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	en, ok := e.entries[key]
@@ -28,7 +34,7 @@ func (e *Engine) SyncNow(key desired.Key) error {
 			e.unsaved[key] = true
 			e.wakeSave()
 		case o.wanted() && o.hook == nil:
-			o.again = true
+			o.again, o.forced = true, force
 		}
 		e.queue.Add(task{object: o.id}, ordinary)
 	}

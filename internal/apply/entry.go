@@ -30,6 +30,7 @@ type entry struct {
 	unmapped      map[ID]report.ObjectRef
 	unmappedSince time.Time
 	defined       bool // a definition was written since the last preparing
+	stuck         bool // an object may be one to delete and make anew
 	// left counts the objects up to the stage, namespaces and definitions apart,
 	// that were not attempted yet.
 	left [2]int
@@ -117,6 +118,11 @@ func (en *entry) renew(want desired.Entry, digest desired.Digest) {
 	}
 	if !want.Withdrawn {
 		en.leftBehind = nil
+	}
+	if digest != en.digest {
+		for _, o := range en.objects {
+			o.forced = false // that was said of what was asked for then
+		}
 	}
 	en.want, en.digest = want, digest
 	en.prepared, en.attempts = false, 0

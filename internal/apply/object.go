@@ -64,6 +64,10 @@ type object struct {
 	stash     *sighting // the newest event while busy
 	attempted bool
 	again     bool // somebody asked to have it applied once more
+	forced    bool // and deleted and made anew, where it cannot be changed
+	stuck     bool // it cannot be changed
+	remake    bool // deletion is approved, to make it anew
+	remade    bool // and accepted by the API server
 	doubtful  bool // whether it was ever applied is to be found out
 	weighed   bool // it was held against what was recorded
 	remove    bool // deletion is approved
@@ -121,6 +125,7 @@ const (
 	weigh         // see whether it is later than what was recorded
 	launch        // make the object of a hook
 	discard       // delete it as its policy says
+	remake        // delete it, to make it anew
 )
 
 func (s step) priority() priority {
@@ -164,7 +169,7 @@ func (o *object) due(now time.Time) step {
 	case o.rec == nil:
 		return create
 	case o.missing, o.vanished:
-		if o.corrects(now) || o.rec.Accepted != o.want {
+		if o.corrects(now) || o.rec.Accepted != o.want || o.remade {
 			return recreate
 		}
 		if o.vanished {
@@ -173,6 +178,8 @@ func (o *object) due(now time.Time) step {
 		return idle
 	case o.recheck, !o.judgeAt.IsZero() && !now.Before(o.judgeAt):
 		return check
+	case o.remake:
+		return remake
 	case o.rec.Accepted != o.want || o.rec.GivenUp != o.giveUpHash || o.regain:
 		return deliver
 	case (o.drifted() || o.replaced) && o.corrects(now):

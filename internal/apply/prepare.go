@@ -107,6 +107,7 @@ func compileRules(p desired.Policy) (entryRules, error) {
 // take swaps a rendering in and queues what it needs; e.mu is held.
 func (e *Engine) take(en *entry, r rendering, rules entryRules) {
 	en.prepared, en.taken, en.rules, en.heldWhy, en.defined = true, en.digest, rules, "", false
+	en.stuck = false
 	en.named, en.recalled = en.want.Content, e.recalled[en.want.Key]
 	en.hold()
 	en.waiting, en.left = map[ID]report.ObjectRef{}, [2]int{}
@@ -163,6 +164,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	o.exact, o.options = en.rules.exact.For(o.id.GroupKind(), o.id.Name), item.options
 	e.keepAsAsked(o)
 	o.blocked = e.member.limits.refuses(o.id)
+	o.stuck, o.remake = false, false
 	o.remove, o.deleting, o.attempted, o.doubtful, o.weighed, o.stays = false, false, false, false, false, false
 	o.stage, o.hook = item.stage, nil
 	if item.mark.Hook || item.mark.LeftOut != "" {

@@ -73,7 +73,7 @@ func (e *Engine) failed(ctx context.Context, j job, err error) outcome {
 	default:
 		return outcome{err: e.redacted(j, err)}
 	}
-	return outcome{problem: &report.Problem{Object: j.object.ref, Reason: reason, Message: clip(e.redacted(j, err).Error())}}
+	return outcome{unchangeable: unchangeable(err), problem: &report.Problem{Object: j.object.ref, Reason: reason, Message: clip(e.redacted(j, err).Error())}}
 }
 
 // notFound is a namespace that went away, or a kind that is served no more.

@@ -37,7 +37,10 @@ type outcome struct {
 	absent  bool            // the object does not exist
 	foreign bool            // what stands there is not ours: forget it
 	deleted bool            // the deletion was accepted
-	later   bool            // a later hand of ours than was recorded
+	// unchangeable: it is refused as a change, which it may not be as a new object.
+	unchangeable bool
+	madeRoom     bool // it is being deleted, to be made anew
+	later        bool // a later hand of ours than was recorded
 
 	kept      *record // instead of a deletion, with what the object says
 	goes      bool    // what an earlier content made is being deleted
@@ -161,6 +164,8 @@ func (e *Engine) carryOut(ctx context.Context, j job) outcome {
 		return e.launch(ctx, j)
 	case discard:
 		return e.discard(ctx, j)
+	case remake:
+		return e.makeRoom(ctx, j)
 	}
 	return e.deliver(ctx, j)
 }
@@ -175,6 +180,7 @@ func (e *Engine) record(o *object, j job, out outcome) {
 	}
 	defer func() {
 		e.attempted(o)
+		e.remakeStuck(en)
 		e.advance(en)
 	}()
 	switch {
@@ -185,6 +191,9 @@ func (e *Engine) record(o *object, j job, out outcome) {
 		o.succeed()
 		o.deleting = true
 		e.lookLater(o)
+		return
+	case out.madeRoom:
+		e.roomMade(o)
 		return
 	case out.kept != nil:
 		e.spare(o, out.kept)
@@ -231,6 +240,7 @@ func (e *Engine) accept(o *object, j job, out outcome) {
 		en.defined = true
 	}
 	delete(e.heirs, o.id)
+	e.madeAnew(o)
 	if len(out.changes) > 0 {
 		en.note(out.changes)
 		en.corrections += int64(len(out.changes))
@@ -266,6 +276,7 @@ func (e *Engine) fail(o *object, s step, out outcome) {
 	if o.problem == nil {
 		o.problem = &report.Problem{Object: o.ref, Reason: "ApplyFailed", Message: clip(out.err.Error())}
 	}
+	o.getStuck(s, out)
 	wait := spread(o.waitAfter(s))
 	o.failures++
 	now := e.clock()

@@ -106,7 +106,7 @@ func (e *Engine) recreate(ctx context.Context, j job) outcome {
 	}
 	out := e.settled(ctx, j, obj, gaveUp)
 	switch {
-	case out.rec == nil:
+	case out.rec == nil, j.object.remade:
 	case out.rec.UID != j.object.rec.UID:
 		// Who deleted it, and when, is written nowhere: this is when it was found.
 		out.changes = []report.Change{{Object: j.object.ref, New: report.Deleted, At: report.Time(e.clock()), Corrected: true}}

@@ -11,7 +11,7 @@ import (
 )
 
 func newAllowDeletion(c *console) *cobra.Command {
-	var confirm string
+	given := consent{}
 	cmd := &cobra.Command{
 		Use:   "allow-deletion app/NAME",
 		Short: "Release a deletion that is held, after showing what it deletes",
@@ -23,14 +23,14 @@ exactly that list: a deletion that changes meanwhile is held again.`,
 		Args:              takes(1, "an application: app/NAME"),
 		ValidArgsFunction: c.completeRefs(applicationKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.allowDeletion(cmd.Context(), args[0], confirm)
+			return c.allowDeletion(cmd.Context(), args[0], given)
 		},
 	}
-	cmd.Flags().StringVar(&confirm, "confirm", "", "the name again, instead of being asked for it")
+	given.addFlags(cmd)
 	return cmd
 }
 
-func (c *console) allowDeletion(ctx context.Context, arg, confirm string) error {
+func (c *console) allowDeletion(ctx context.Context, arg string, given consent) error {
 	h, app, err := c.open(ctx, arg, aboutApp{output: "text"})
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (c *console) allowDeletion(ctx context.Context, arg, confirm string) error 
 	if err := c.listHeld(held, states.Leaving); err != nil {
 		return err
 	}
-	if err := c.confirm(ctx, app.Name, confirm); err != nil {
+	if err := c.confirm(ctx, app.Name, given); err != nil {
 		return err
 	}
 	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.AnnotationAllowDeletion: strings.Join(digests, ",")}}}

@@ -7,15 +7,29 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
-// confirm asks for the name of what is about to go. Without a terminal the
-// name must stand in --confirm: a script says it, a slip of the hand does not.
-func (c *console) confirm(ctx context.Context, name, given string) error {
-	if given != "" {
-		if given != name {
-			return wrong("--confirm %q is not the name %q; nothing was changed", given, name)
-		}
+// consent is what was said before anybody asked.
+type consent struct {
+	name string
+	yes  bool
+}
+
+func (s *consent) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.name, "confirm", "", "the name again, instead of being asked for it")
+	cmd.Flags().BoolVar(&s.yes, "yes", false, "do it without asking")
+}
+
+// confirm asks for the name of what is about to go. Without a terminal the name
+// must stand in --confirm, which a script says and a slip of the hand does not, or
+// --yes takes the place of all names.
+func (c *console) confirm(ctx context.Context, name string, given consent) error {
+	switch {
+	case given.name != "" && given.name != name:
+		return wrong("--confirm %q is not the name %q; nothing was changed", given.name, name)
+	case given.name != "" || given.yes:
 		return nil
 	}
 	if !c.interactive() {

@@ -14,7 +14,7 @@ import (
 )
 
 type deleteOptions struct {
-	confirm string
+	consent consent
 	orphan  bool
 	objects bool
 }
@@ -39,7 +39,7 @@ To let go of a cluster use "atoll remove".`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.confirm, "confirm", "", "the name again, instead of being asked for it")
+	o.consent.addFlags(cmd)
 	f.BoolVar(&o.orphan, "orphan", false, "leave the objects on the clusters, whatever the application says")
 	f.BoolVar(&o.objects, "delete-objects", false, "delete the objects from the clusters, whatever the application says")
 	return cmd
@@ -63,7 +63,7 @@ func (c *console) delete(ctx context.Context, arg string, o deleteOptions) error
 		if o.orphan || o.objects {
 			return wrong("--orphan and --delete-objects are for applications")
 		}
-		return c.deletePlain(ctx, k, arg, o.confirm)
+		return c.deletePlain(ctx, k, arg, o.consent)
 	case clusterKind.name:
 		return wrong("a cluster is not deleted but let go: atoll remove %s", strings.TrimPrefix(arg[strings.Index(arg, "/"):], "/"))
 	default:
@@ -91,7 +91,7 @@ func (c *console) deleteApplication(ctx context.Context, arg string, o deleteOpt
 	if err := c.forecast(app, policy, states.Clusters); err != nil {
 		return err
 	}
-	if err := c.confirm(ctx, app.Name, o.confirm); err != nil {
+	if err := c.confirm(ctx, app.Name, o.consent); err != nil {
 		return err
 	}
 	if policy != app.Spec.OnDelete {
@@ -156,7 +156,7 @@ func reachability(s fleet.ClusterState) string {
 
 // deletePlain deletes what has no objects on clusters, and refuses while
 // something still needs it.
-func (c *console) deletePlain(ctx context.Context, k kind, arg, confirm string) error {
+func (c *console) deletePlain(ctx context.Context, k kind, arg string, given consent) error {
 	name, err := parseRef(arg, k)
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func (c *console) deletePlain(ctx context.Context, k kind, arg, confirm string) 
 	if len(users) > 0 {
 		return wrong("%s %s is still needed by %s; delete or change them first", k.singular(), name, list(users, 5))
 	}
-	if err := c.confirm(ctx, name, confirm); err != nil {
+	if err := c.confirm(ctx, name, given); err != nil {
 		return err
 	}
 	if err := h.of(k, "").Delete(ctx, name, metav1.DeleteOptions{}); err != nil {

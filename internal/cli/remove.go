@@ -12,7 +12,7 @@ import (
 )
 
 func newRemove(c *console) *cobra.Command {
-	var confirm string
+	given := consent{}
 	cmd := &cobra.Command{
 		Use:   "remove CLUSTER",
 		Short: "Let go of a cluster: its agent is revoked, its workloads stay",
@@ -24,14 +24,14 @@ on a terminal; scripts give --confirm.`,
 		Args:              takes(1, "the name of a cluster"),
 		ValidArgsFunction: c.completeNames(clusterKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.remove(cmd.Context(), args[0], confirm)
+			return c.remove(cmd.Context(), args[0], given)
 		},
 	}
-	cmd.Flags().StringVar(&confirm, "confirm", "", "the name again, instead of being asked for it")
+	given.addFlags(cmd)
 	return cmd
 }
 
-func (c *console) remove(ctx context.Context, arg, confirm string) error {
+func (c *console) remove(ctx context.Context, arg string, given consent) error {
 	h, err := c.connect()
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (c *console) remove(ctx context.Context, arg, confirm string) error {
 	if r != nil {
 		c.tellStaying(cl.Name, r.States)
 	}
-	if err := c.confirm(ctx, cl.Name, confirm); err != nil {
+	if err := c.confirm(ctx, cl.Name, given); err != nil {
 		return err
 	}
 	uid := cl.UID

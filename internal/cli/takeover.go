@@ -22,7 +22,7 @@ import (
 type takeoverOptions struct {
 	app, set                      string
 	cluster, elsewhere, namespace string
-	yes                           bool
+	consent                       consent
 	timeout                       time.Duration
 }
 
@@ -70,7 +70,7 @@ Nothing is begun when Atoll would change anything but its own labels.`,
 	f.StringVarP(&o.cluster, "cluster", "C", "", "the cluster that Argo CD runs in")
 	f.StringVar(&o.elsewhere, "argocd-kubeconfig", "", "kubeconfig of the cluster that Argo CD runs in, where it is no member")
 	f.StringVar(&o.namespace, "argocd-namespace", "argocd", "namespace of the Application there")
-	f.BoolVar(&o.yes, "yes", false, "do it without asking")
+	o.consent.addFlags(cmd)
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait for Atoll to adopt everything")
 	_ = cmd.RegisterFlagCompletionFunc("cluster", c.completeNames(clusterKind))
 	return cmd
@@ -272,8 +272,5 @@ func (t *takeover) ask(ctx context.Context) error {
 	}
 	t.say("  compare the pods with those of now")
 	t.say("  delete %s; their objects stay", count(len(t.theirs), "Application"))
-	if t.yes {
-		return nil
-	}
-	return t.confirm(ctx, fallback(t.app, t.set), "")
+	return t.confirm(ctx, fallback(t.app, t.set), t.consent)
 }

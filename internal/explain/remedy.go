@@ -38,7 +38,9 @@ func (f Facts) remedy(reason, target string) string {
 		return "take the object out and " + redeploy + ", or let an admin widen spec.namespaces or spec.kinds of project " + f.Application.Namespace
 	case "NoKind":
 		return "install the kind (its CustomResourceDefinition) in the cluster; the agent then goes on by itself"
-	case "Invalid", "TooLarge":
+	case "Invalid":
+		return "mend the manifest, then: " + redeploy + "; where only a new object can be so, have it deleted and made anew: atoll sync " + f.ref() + f.project() + " --force"
+	case "TooLarge":
 		return "mend the manifest, then: " + redeploy
 	case "ContentMissing":
 		return "store the content again: " + redeploy

@@ -68,6 +68,15 @@ func (c *Client) Sync(ctx context.Context, project, app, cluster string) (*Appli
 	return call[ApplicationSync](ctx, c, http.MethodPost, application(project, app, "sync", cluster), nil)
 }
 
+// Force is Sync, and what cannot be changed is deleted and made anew.
+func (c *Client) Force(ctx context.Context, project, app, cluster string) (*ApplicationSync, error) {
+	path := application(project, app, "sync", cluster)
+	if cluster == "" {
+		return call[ApplicationSync](ctx, c, http.MethodPost, path+"?force=true", nil)
+	}
+	return call[ApplicationSync](ctx, c, http.MethodPost, path+"&force=true", nil)
+}
+
 // Events is what happened to the application, newest last.
 func (c *Client) Events(ctx context.Context, project, app string) (*ApplicationEvents, error) {
 	return call[ApplicationEvents](ctx, c, http.MethodGet, application(project, app, "events", ""), nil)

@@ -10,7 +10,7 @@
 //	GET  /namespaces/P/applications/A/explain[?cluster=C]     explain.Chain
 //	GET  /namespaces/P/applications/A/objects[?cluster=C]     ApplicationObjects
 //	GET  /namespaces/P/applications/A/diff[?cluster=C]        ApplicationDiff
-//	POST /namespaces/P/applications/A/sync[?cluster=C]        ApplicationSync
+//	POST /namespaces/P/applications/A/sync[?cluster=C][&force=true]  ApplicationSync
 //	GET  /namespaces/P/applications/A/events                  ApplicationEvents
 //	POST /namespaces/P/contents                               Upload → Receipt
 //	POST /namespaces/P/plans                                  PlanRequest → PlanAnswer

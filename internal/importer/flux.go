@@ -150,7 +150,7 @@ func (x *flux) kustomization(u *unstructured.Unstructured) {
 	f.skip("prune", "wait", "healthChecks", "timeout", "interval")
 	for key, why := range map[string]string{
 		"patches": "write them into the kustomization", "components": "write them into the kustomization", "commonMetadata": "write it into the kustomization",
-		"decryption": "encrypted files are not opened: deliver Secrets with atoll deploy, which seals them", "force": "what cannot be changed is refused, not made again",
+		"decryption": "encrypted files are not opened: deliver Secrets with atoll deploy, which seals them", "force": "annotate what may be deleted and made anew, where it cannot be changed, with kustomize.toolkit.fluxcd.io/force: enabled; for once there is atoll sync --force",
 		"healthCheckExprs": "say it in spec.health", "ignoreMissingComponents": "what is missing is refused", "deletionPolicy": "say onDelete of the Application",
 	} {
 		f.lose(key, "%s", why)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -67,23 +68,28 @@ func (p *planner) mayWrite(r *http.Request, who user.Info, resource string, o cl
 }
 
 func (p *planner) may(r *http.Request, who user.Info, of string, name types.NamespacedName, verbs ...string) error {
+	for _, verb := range verbs {
+		if allowed, err := mayDo(r.Context(), p.Intent.Client, who, verb, of, name); allowed || err != nil {
+			return err
+		}
+	}
+	return apierrors.NewForbidden(resource(of), name.Name, fmt.Errorf("to plan it takes the right to do it, the verb %q on %s", verbs[0], of))
+}
+
+// mayDo asks the hub whether somebody may do something to one of its objects.
+func mayDo(ctx context.Context, c client.Client, who user.Info, verb, of string, name types.NamespacedName) (bool, error) {
 	extra := map[string]authorizationv1.ExtraValue{}
 	for k, v := range who.GetExtra() {
 		extra[k] = v
 	}
-	for _, verb := range verbs {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: who.GetName(), Groups: who.GetGroups(), UID: who.GetUID(), Extra: extra,
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: of, Namespace: name.Namespace, Name: name.Name,
-			},
-		}}
-		if err := p.Intent.Client.Create(r.Context(), review); err != nil {
-			return fmt.Errorf("ask whether %s may %s %s: %w", who.GetName(), verb, of, err)
-		}
-		if review.Status.Allowed {
-			return nil
-		}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: who.GetName(), Groups: who.GetGroups(), UID: who.GetUID(), Extra: extra,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: of, Namespace: name.Namespace, Name: name.Name,
+		},
+	}}
+	if err := c.Create(ctx, review); err != nil {
+		return false, fmt.Errorf("ask whether %s may %s %s: %w", who.GetName(), verb, of, err)
 	}
-	return apierrors.NewForbidden(resource(of), name.Name, fmt.Errorf("to plan it takes the right to do it, the verb %q on %s", verbs[0], of))
+	return review.Status.Allowed, nil
 }

@@ -170,12 +170,6 @@ func (s *server) objects(r *http.Request) (any, error) {
 	return fleet.ApplicationObjects{Clusters: answers, Silent: silent}, err
 }
 
-// sync has the agents apply everything once more, now. It is safe to ask twice.
-func (s *server) sync(r *http.Request) (any, error) {
-	answers, silent, err := askAll[fleet.ClusterSync](s, r, "sync")
-	return fleet.ApplicationSync{Clusters: answers, Silent: silent}, err
-}
-
 func (s *server) diff(r *http.Request) (any, error) {
 	answers, silent, err := askAll[fleet.ClusterDiff](s, r, "diff")
 	for i := range answers {

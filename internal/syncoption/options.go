@@ -12,8 +12,10 @@ import (
 // The annotations of others.
 const (
 	argoOptions = "argocd.argoproj.io/sync-options"
+	argoForce   = "Force=true"
 	helmPolicy  = "helm.sh/resource-policy"
 	fluxPrune   = "kustomize.toolkit.fluxcd.io/prune"
+	fluxForce   = "kustomize.toolkit.fluxcd.io/force"
 )
 
 // Keep says when an object stays that is no longer asked for.
@@ -34,6 +36,8 @@ type Options struct {
 	Keep Keep
 	// Ignore are the fields that others may change.
 	Ignore drift.Paths
+	// Recreate has the object deleted and made anew where it cannot be changed.
+	Recreate bool
 	// Missed are sync options of Argo CD that are not done here.
 	Missed []string
 }
@@ -47,10 +51,7 @@ func Of(manifest map[string]any) (Options, error) {
 		return Options{}, nil
 	}
 	o := Options{Keep: KeptLive(manifest)}
-	var err error
-	if text, ok := annotations[v1alpha1.AnnotationPrune].(string); ok && text != "disabled" && text != "enabled" {
-		err = fmt.Errorf("%s: %q is neither disabled nor enabled", v1alpha1.AnnotationPrune, clip(text))
-	}
+	err := errors.Join(eitherWay(annotations, v1alpha1.AnnotationPrune), eitherWay(annotations, v1alpha1.AnnotationRecreate))
 	if text, ok := annotations[v1alpha1.AnnotationIgnore].(string); ok {
 		var bad error
 		o.Ignore, bad = ignored(text)
@@ -58,14 +59,30 @@ func Of(manifest map[string]any) (Options, error) {
 	}
 	text, _ := annotations[argoOptions].(string)
 	for _, option := range split(text) {
-		if _, keeps := argoKeeps[option]; !keeps && !Inert(option) {
+		_, keeps := argoKeeps[option]
+		switch {
+		case option == argoForce:
+			o.Recreate = true
+		case !keeps && !Inert(option):
 			o.Missed = append(o.Missed, clip(option))
 		}
+	}
+	o.Recreate = o.Recreate || annotations[fluxForce] == "enabled"
+	if ours, said := annotations[v1alpha1.AnnotationRecreate]; said {
+		o.Recreate = ours == "enabled"
 	}
 	if err != nil {
 		return Options{}, err
 	}
 	return o, nil
+}
+
+// eitherWay refuses an annotation of ours that is none of its two words.
+func eitherWay(annotations map[string]any, name string) error {
+	if text, ok := annotations[name].(string); ok && text != "disabled" && text != "enabled" {
+		return fmt.Errorf("%s: %q is neither disabled nor enabled", name, clip(text))
+	}
+	return nil
 }
 
 // KeptLive reads of an object as it lives when it stays, whatever else it says.

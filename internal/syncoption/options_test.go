@@ -15,6 +15,7 @@ func TestWhatAManifestSaysOfItsObject(t *testing.T) {
 	for name, tt := range map[string]struct {
 		annotations map[string]any
 		keep        Keep
+		recreate    bool
 		missed      []string
 	}{
 		"nothing":                       {},
@@ -27,14 +28,17 @@ func TestWhatAManifestSaysOfItsObject(t *testing.T) {
 		"Argo CD's, one":                {annotations: map[string]any{argo: "Prune=false"}, keep: WhenPruned},
 		"Argo CD's, the other":          {annotations: map[string]any{argo: "Delete=false"}, keep: WhenWithdrawn},
 		"Argo CD's, a list":             {annotations: map[string]any{argo: "ServerSideApply=true, Delete=confirm,,Prune=false"}, keep: WhenPruned | WhenWithdrawn},
-		"Argo CD's, what is not done":   {annotations: map[string]any{argo: "Replace=true,Prune=true,Force=true"}, missed: []string{"Replace=true", "Force=true"}},
+		"Argo CD's, what is not done":   {annotations: map[string]any{argo: "Replace=true,Prune=true,Force=true"}, recreate: true, missed: []string{"Replace=true"}},
+		"Flux's force":                  {annotations: map[string]any{fluxForce: "enabled"}, recreate: true},
+		"ours makes anew":               {annotations: map[string]any{"atoll.dev/recreate": "enabled"}, recreate: true},
+		"ours does not, and wins":       {annotations: map[string]any{"atoll.dev/recreate": "disabled", fluxForce: "enabled", argo: "Force=true"}},
 		"Argo CD's, what it knows not":  {annotations: map[string]any{argo: "prune=false"}, missed: []string{"prune=false"}},
 		"an annotation that is no text": {annotations: map[string]any{ours: true, argo: 7}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := Of(manifest(tt.annotations))
-			if err != nil || o.Keep != tt.keep || !slices.Equal(o.Missed, tt.missed) {
-				t.Errorf("keep %b, missed %v, %v; want %b, %v", o.Keep, o.Missed, err, tt.keep, tt.missed)
+			if err != nil || o.Keep != tt.keep || o.Recreate != tt.recreate || !slices.Equal(o.Missed, tt.missed) {
+				t.Errorf("keep %b, recreate %v, missed %v, %v; want %b, %v, %v", o.Keep, o.Recreate, o.Missed, err, tt.keep, tt.recreate, tt.missed)
 			}
 		})
 	}
@@ -57,6 +61,7 @@ func TestIgnoredFieldsAreRead(t *testing.T) {
 func TestWhatCannotBeMeantIsRefusedByName(t *testing.T) {
 	for name, tt := range map[string]struct{ annotation, value, want string }{
 		"another word":    {"atoll.dev/prune", "false", "neither disabled nor enabled"},
+		"yes":             {"atoll.dev/recreate", "yes", "neither disabled nor enabled"},
 		"nothing":         {"atoll.dev/ignore", " , ", "is empty"},
 		"no path":         {"atoll.dev/ignore", "spec..replicas", "two dots"},
 		"quotes":          {"atoll.dev/ignore", "metadata.annotations['x']", "without quotes"},

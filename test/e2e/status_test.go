@@ -110,5 +110,8 @@ func TestAFrozenAgentIsStaleAndDelaysNobody(t *testing.T) {
 	if r := f.Hub.CLI("sync", "app/web", "-p", "frozen"); r.Code != 0 || !has(r.Stdout, "on 2 clusters") {
 		t.Errorf("a forced sync: %s", r)
 	}
+	if r := f.Hub.CLI("sync", "app/web", "-p", "frozen", "--force", "--confirm", "web"); r.Code != 0 || !has(r.Stdout, "on 2 clusters") {
+		t.Errorf("one that makes anew what cannot be changed: %s", r)
+	}
 	app.Settles(2)
 }
