@@ -85,7 +85,7 @@ func newChain(completed options.CompletedOptions, o *Options) (*chain, error) {
 	generic.SkipOpenAPIInstallation = true // for description makes it
 	discovery := generic.AggregatedDiscoveryGroupManager
 	generic.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(groupList(api, discovery), config)
+		return beforeAuthentication(o.Public, genericapiserver.DefaultBuildHandlerChain(groupList(api, discovery), config))
 	}
 	resolver := webhook.NewDefaultServiceResolver()
 	config, initializers, err := controlplane.CreateConfig(completed, generic, shared, storage, resolver, nil)

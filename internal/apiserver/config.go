@@ -116,6 +116,7 @@ func setAccess(s *options.Options, dir dataDir, keys keysDir) {
 	s.Authorization.Modes = []string{modes.ModeRBAC}
 	s.Authentication.ClientCert.ClientCA = keys.authorityFile()
 	s.Authentication.AuthenticationConfigFile = dir.authenticationFile()
+	s.Authentication.TokenSuccessCacheTTL = tokenMemory
 	s.Authentication.ServiceAccounts.Issuers = []string{serviceAccountIssuer}
 	s.Authentication.ServiceAccounts.KeyFiles = []string{keys.serviceAccountsFile()}
 	s.Authentication.ServiceAccounts.OptionalTokenGetter = tokenOwners

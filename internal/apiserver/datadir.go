@@ -84,23 +84,11 @@ func (d dataDir) renewServingPair(authority *pki.Authority, hosts []string) {
 	}
 }
 
-// authenticationConfiguration lets callers without a credential ask for the
-// server's health and nothing else; everything else answers them 401.
-const authenticationConfiguration = `apiVersion: apiserver.config.k8s.io/v1
-kind: AuthenticationConfiguration
-anonymous:
-  enabled: true
-  conditions:
-  - path: /livez
-  - path: /readyz
-  - path: /healthz
-`
-
 // ensureFiles keeps what the API serves with: made from the keys, made again
 // when it is lost.
-func (d dataDir) ensureFiles(authority *pki.Authority, hosts []string) error {
+func (d dataDir) ensureFiles(authority *pki.Authority, hosts []string, signIn *SignIn) error {
 	return errors.Join(
 		d.ensureServingPair(authority, hosts),
-		pki.WriteFile(d.authenticationFile(), []byte(authenticationConfiguration)),
+		signIn.take(d),
 	)
 }

@@ -27,7 +27,7 @@ func ensureAll(t *testing.T, dir dataDir, hosts []string) *pki.Authority {
 	t.Helper()
 	authority, err := keysDir(dir.path("pki")).ensure()
 	if err == nil {
-		err = dir.ensureFiles(authority, hosts)
+		err = dir.ensureFiles(authority, hosts, &SignIn{})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -172,6 +172,9 @@ func (h *Host) Done() <-chan struct{} { return h.done }
 // Address is where people reach the API: the host cluster's.
 func (h *Host) Address() string { return strings.TrimPrefix(h.config.Host, "https://") }
 
+// CACertificate is the PEM of the authority that signed the serving certificate.
+func (h *Host) CACertificate() []byte { return h.authority.CertPEM }
+
 // AdminKubeconfig is the file that was given; a pod has none.
 func (h *Host) AdminKubeconfig() string { return h.cluster.Kubeconfig }
 

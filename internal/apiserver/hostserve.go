@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -29,6 +30,9 @@ func (h *Host) newServer() (*genericapiserver.GenericAPIServer, error) {
 	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
 	config.LongRunningFunc = genericfilters.BasicLongRunningRequestCheck(sets.NewString("watch", "proxy"), sets.NewString("proxy"))
 	config.EnableProfiling = false
+	config.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
+		return beforeAuthentication(h.options.Public, genericapiserver.DefaultBuildHandlerChain(api, config))
+	}
 	config.ShutdownDelayDuration = 0
 	serving := genericoptions.NewSecureServingOptions().WithLoopback()
 	serving.Listener = h.listener

@@ -22,10 +22,17 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
+
+	"atoll.dev/atoll/internal/sandbox/oidc"
 )
 
 // One hub serves all tests of the package; each test has its own namespace.
-var hub *Server
+// Tokens of provider count there, by authenticationFile.
+var (
+	hub                *Server
+	provider           *oidc.Provider
+	authenticationFile string
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
@@ -62,6 +69,14 @@ func withHub(run func() int) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if provider, err = oidc.New(nil); err != nil {
+		return 0, err
+	}
+	defer provider.Close()
+	authenticationFile = filepath.Join(dir, "authentication.yaml")
+	if err := os.WriteFile(authenticationFile, trusting(provider), 0o600); err != nil {
+		return 0, err
+	}
 	began := time.Now()
 	hub, err = Start(ctx, Options{
 		DataDir:         filepath.Join(dir, "data"),
@@ -71,6 +86,8 @@ func withHub(run func() int) (code int, err error) {
 		Validators:      []Validator{oddOnly{}},
 		APIs:            []API{whoAPI()},
 		Handlers:        map[string]http.Handler{"/hello": http.HandlerFunc(sayWho)},
+		Public:          map[string]http.Handler{"/.well-known/hello": http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})},
+		SignIn:          SignIn{File: authenticationFile, Taken: noted.take, Refused: noted.refuse},
 		Log:             log,
 	})
 	if err != nil {

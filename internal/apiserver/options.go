@@ -48,6 +48,11 @@ type Options struct {
 	// below it. They run behind the same authentication and authorization, and
 	// find their caller with k8s.io/apiserver's request.UserFrom.
 	Handlers map[string]http.Handler
+	// Public handlers answer everybody at exactly their paths, before anybody is
+	// authenticated.
+	Public map[string]http.Handler
+	// SignIn has people's tokens of others count; a host cluster has its own way.
+	SignIn SignIn
 	// DeferControllers leaves the built-in controllers to the caller, who elects
 	// a leader among several hubs and calls RunControllers there.
 	DeferControllers bool

@@ -74,7 +74,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.authority, err = keys.ensure(); err != nil {
 		return err
 	}
-	if err := s.dir.ensureFiles(s.authority, s.options.hosts()); err != nil {
+	if err := s.dir.ensureFiles(s.authority, s.options.hosts(), &s.options.SignIn); err != nil {
 		return err
 	}
 	if err := s.dir.ensureAdminKubeconfig(s.authority, s.address); err != nil {
@@ -147,6 +147,7 @@ func (s *Server) run(ctx context.Context) error {
 		return err
 	}
 	s.background(s.renewCertificates)
+	s.background(func(ctx context.Context) { s.options.SignIn.follow(ctx, s.dir) })
 	if !s.options.DeferControllers {
 		s.background(s.runControllers)
 	}
