@@ -25,6 +25,10 @@ type verdict struct {
 func judge(have, announced desired.Root, seen, now wire.Stamp, accepted string) verdict {
 	follow := now.Succeeds(seen) || accepted == now.Incarnation
 	v := verdict{Held: map[desired.Key]string{}, Follow: true}
+	if follow && !holds(announced) {
+		v.Effective = announced // with the digests that are known of it
+		return v
+	}
 	entries := make([]desired.Entry, 0, len(announced.Entries))
 	for _, e := range announced.Entries {
 		old, had := have.Get(e.Key)
@@ -52,6 +56,11 @@ func judge(have, announced desired.Root, seen, now wire.Stamp, accepted string) 
 	return v
 }
 
+// holds tells that something is asked to be kept as it is.
+func holds(r desired.Root) bool {
+	return slices.ContainsFunc(r.Entries, func(e desired.Entry) bool { return e.Hold })
+}
+
 func (v *verdict) hold(k desired.Key, why string) {
 	v.Held[k] = why
 	v.Follow = false
@@ -71,6 +80,9 @@ const heldReason = "HubOlderThanAgent"
 // overlay states what is held, and answers for entries that were asked to be
 // kept with the digest the hub knows.
 func overlay(states map[desired.Key]report.State, announced desired.Root, v verdict) map[desired.Key]report.State {
+	if len(v.Held) == 0 && !holds(announced) {
+		return states
+	}
 	out := make(map[desired.Key]report.State, len(states))
 	for k, s := range states {
 		e, ok := announced.Get(k)
@@ -87,7 +99,7 @@ func overlay(states map[desired.Key]report.State, announced desired.Root, v verd
 		} else if ok && e.Hold {
 			s.Entry = e.Digest()
 		}
-		out[k] = s
+		out[k] = s.Bounded()
 	}
 	return out
 }

@@ -240,12 +240,13 @@ func (m *memory) states() map[desired.Key]report.State {
 	announced, v, saveErr := m.announced, m.verdict, m.saveErr
 	m.mu.Unlock()
 	states := overlay(m.engine.States(), announced, v)
+	if saveErr == nil {
+		return states
+	}
 	for k, s := range states {
-		if saveErr != nil {
-			s.Problems = slices.Insert(slices.Clone(s.Problems), 0, report.Problem{
-				Object: report.ObjectRef{Kind: "Application", Name: k.Application}, Reason: "StoreFull", Message: saveErr.Error(),
-			})
-		}
+		s.Problems = slices.Insert(slices.Clone(s.Problems), 0, report.Problem{
+			Object: report.ObjectRef{Kind: "Application", Name: k.Application}, Reason: "StoreFull", Message: saveErr.Error(),
+		})
 		states[k] = s.Bounded()
 	}
 	return states

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +23,8 @@ type reporter struct {
 	// not be encoded to see that it is.
 	said map[desired.Key]report.State
 	full bool
+	// whole is the digest of all that was sent; empty where it must be made again.
+	whole desired.Digest
 	// facts is the age of the inventory last sent.
 	facts time.Time
 }
@@ -40,7 +40,15 @@ func (r *reporter) reset() {
 func (r *reporter) digest() desired.Digest {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return report.DigestOf(r.sent)
+	return r.sum()
+}
+
+// sum is the digest of what was sent; r.mu is held.
+func (r *reporter) sum() desired.Digest {
+	if r.whole == "" {
+		r.whole = report.DigestOf(r.sent)
+	}
+	return r.whole
 }
 
 // next is the report to send now, or false when there is nothing to say. It is
@@ -50,16 +58,18 @@ func (r *reporter) next(states map[desired.Key]report.State, facts *v1alpha1.Fac
 	defer r.mu.Unlock()
 	out := report.Report{Full: r.full, At: report.Time(now)}
 	if r.full || r.sent == nil {
-		r.sent, r.said = map[desired.Key]desired.Digest{}, map[desired.Key]report.State{}
+		r.sent, r.said, r.whole = map[desired.Key]desired.Digest{}, map[desired.Key]report.State{}, ""
 	}
 	r.full = false
-	for _, k := range slices.SortedFunc(maps.Keys(r.sent), desired.Key.Compare) {
+	for k := range r.sent {
 		if _, ok := states[k]; !ok {
 			out.Removed = append(out.Removed, k)
 			delete(r.sent, k)
 			delete(r.said, k)
+			r.whole = ""
 		}
 	}
+	slices.SortFunc(out.Removed, desired.Key.Compare)
 	out.States = r.take(states)
 	if facts != nil && !facts.ObservedAt.Time.Equal(r.facts) {
 		out.Facts, r.facts = facts, facts.ObservedAt.Time
@@ -67,7 +77,7 @@ func (r *reporter) next(states map[desired.Key]report.State, facts *v1alpha1.Fac
 	if !out.Full && len(out.States) == 0 && len(out.Removed) == 0 && out.Facts == nil {
 		return out, false
 	}
-	out.Digest = report.DigestOf(r.sent)
+	out.Digest = r.sum()
 	return out, true
 }
 
@@ -75,10 +85,14 @@ func (r *reporter) next(states map[desired.Key]report.State, facts *v1alpha1.Fac
 func (r *reporter) take(states map[desired.Key]report.State) []report.State {
 	var out []report.State
 	size := 0
-	for _, k := range slices.SortedFunc(maps.Keys(states), desired.Key.Compare) {
-		if said, ok := r.said[k]; ok && reflect.DeepEqual(said, states[k]) {
-			continue
+	var changed []desired.Key
+	for k, s := range states {
+		if said, ok := r.said[k]; !ok || !s.Equal(said) {
+			changed = append(changed, k)
 		}
+	}
+	slices.SortFunc(changed, desired.Key.Compare)
+	for _, k := range changed {
 		digest, bytes := states[k].Measure()
 		if r.sent[k] == digest {
 			continue
@@ -86,6 +100,7 @@ func (r *reporter) take(states map[desired.Key]report.State) []report.State {
 		if size += bytes; size > maxReport && len(out) > 0 || len(out) == report.MaxStates {
 			break
 		}
+		r.whole = ""
 		r.sent[k], r.said[k], out = digest, states[k], append(out, states[k])
 	}
 	return out

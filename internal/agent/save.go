@@ -145,6 +145,10 @@ func (m *memory) save(ctx context.Context) error {
 func (m *memory) durable() (s localstore.Snapshot, whole bool) {
 	s.Seen, whole = m.stamp, true
 	s.Contents, s.Values = m.contents.copies()
+	if len(m.contents.missing(m.verdict.Effective.Contents())) == 0 {
+		s.Root = m.verdict.Effective
+		return s, true
+	}
 	entries := make([]desired.Entry, 0, len(m.verdict.Effective.Entries))
 	for _, e := range m.verdict.Effective.Entries {
 		if e.Content != "" && !e.Withdrawn && len(m.contents.missing([]desired.Digest{e.Content})) > 0 {

@@ -215,14 +215,15 @@ func (e *Engine) follow() {
 			e.forget(en)
 		}
 	}
-	for _, want := range e.root.Entries {
+	for i, want := range e.root.Entries {
 		en, ok := e.entries[want.Key]
 		if !ok {
 			en = e.enter(want)
 		}
 		heard := en.recalled && !e.recalled[want.Key]
-		if digest := want.Digest(); digest != en.digest || !en.prepared || len(en.problems) > 0 || heard && en.overtaken {
+		if digest := e.root.DigestOf(i); digest != en.digest || !en.prepared || len(en.problems) > 0 || heard && en.overtaken {
 			en.renew(want, digest)
+			e.touch(en)
 			e.queue.Add(task{entry: want.Key}, ordinary)
 		}
 		switch {
@@ -230,6 +231,7 @@ func (e *Engine) follow() {
 			en.recalled = true
 		case heard && en.prepared:
 			e.confirm(en)
+			e.touch(en)
 		}
 	}
 	// What was saved for applications that are not in the root is orphaned: an
@@ -238,7 +240,7 @@ func (e *Engine) follow() {
 		e.unsaved[key] = true
 		delete(e.saved, key)
 	}
-	e.touchAllLocked()
+	e.announce()
 	e.wakeSave()
 }
 
@@ -270,6 +272,11 @@ func (e *Engine) touch(en *entry) {
 	if len(e.barred) > 0 {
 		e.wakeBarred(en.want.Key)
 	}
+	e.announce()
+}
+
+// announce has Changed deliver.
+func (e *Engine) announce() {
 	select {
 	case e.changed <- struct{}{}:
 	default:

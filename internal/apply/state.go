@@ -33,6 +33,7 @@ func (e *Engine) stateOf(en *entry) report.State {
 	} else {
 		s.Since = report.Time(now)
 	}
+	s = s.Bounded()
 	en.state, en.stale = s, down // an outage changes what is said with time
 	return s
 }

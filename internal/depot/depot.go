@@ -38,8 +38,8 @@ type Depot struct {
 	// each reconcile would cost more than everything else.
 	admitted map[desired.Key]admission
 	overlaid map[overlay]overlaid
-	// unsaved is what was admitted and is not durable yet; see lend.
-	unsaved map[desired.Key]unsaved
+	// unsaved is what was admitted and is not durable yet, the last one last.
+	unsaved map[desired.Key][]unsaved
 	// checks remembers policy outcomes; they are pure.
 	checks map[checkKey][]report.Problem
 

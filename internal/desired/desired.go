@@ -140,7 +140,8 @@ func withDigests(entries []Entry) Root {
 	return r
 }
 
-func (r Root) digestOf(i int) Digest {
+// DigestOf is the digest of the entry at i, encoded only where it is not known.
+func (r Root) DigestOf(i int) Digest {
 	if len(r.digests) == len(r.Entries) {
 		return r.digests[i]
 	}
@@ -154,7 +155,7 @@ func (r Root) Digest() Digest {
 	}
 	sum := NewSum()
 	for i, e := range r.Entries {
-		sum.Add(e.Key, r.digestOf(i))
+		sum.Add(e.Key, r.DigestOf(i))
 	}
 	return sum.Digest()
 }
@@ -244,7 +245,7 @@ func (r Root) with(upserts []Entry, removes []Key) Root {
 func (r *Root) take(of Root, from, to int) {
 	r.Entries = append(r.Entries, of.Entries[from:to]...)
 	for i := from; i < to; i++ {
-		r.digests = append(r.digests, of.digestOf(i))
+		r.digests = append(r.digests, of.DigestOf(i))
 	}
 }
 

@@ -158,6 +158,16 @@ func (v Verification) String() string {
 	return text
 }
 
+// Equal compares every field, without encoding them.
+func (s State) Equal(o State) bool {
+	v, w := s.Verification, o.Verification
+	return s.Key == o.Key && s.Entry == o.Entry && s.Revision == o.Revision && s.Sync == o.Sync && s.Health == o.Health && s.Message == o.Message &&
+		s.Objects == o.Objects && s.Applied == o.Applied && s.Ready == o.Ready && s.Assumed == o.Assumed &&
+		s.Corrections == o.Corrections && s.HeldDeletion == o.HeldDeletion && s.Since == o.Since &&
+		(v == w || v != nil && w != nil && *v == *w) &&
+		slices.Equal(s.Problems, o.Problems) && slices.Equal(s.Drift, o.Drift)
+}
+
 // Digest covers every field.
 func (s State) Digest() desired.Digest { return desired.Sum(mustEncode(s)) }
 

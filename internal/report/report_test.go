@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -28,6 +29,40 @@ func TestTheWorstStandsFirst(t *testing.T) {
 		if report.Worse(order[i-1], order[i]) >= 0 || report.Worse(order[i], order[i-1]) <= 0 {
 			t.Errorf("%v does not stand before %v", order[i-1], order[i])
 		}
+	}
+}
+
+// A field that Equal forgets would be one that an agent never tells of.
+func TestStatesDifferWhereTheirDigestsDo(t *testing.T) {
+	var zero report.State
+	fields := reflect.TypeFor[report.State]()
+	for i := range fields.NumField() {
+		changed := zero
+		switch f := reflect.ValueOf(&changed).Elem().Field(i); f.Kind() {
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Int32, reflect.Int64:
+			f.SetInt(1)
+		case reflect.Slice:
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+		case reflect.Pointer:
+			f.Set(reflect.New(f.Type().Elem()))
+		case reflect.Struct:
+			f.Field(0).SetString("x")
+		default:
+			t.Fatalf("%s is a %s: try it here", fields.Field(i).Name, f.Kind())
+		}
+		if changed.Digest() == zero.Digest() {
+			t.Errorf("%s is in no digest", fields.Field(i).Name)
+		}
+		if changed.Equal(zero) || zero.Equal(changed) || !changed.Equal(changed) {
+			t.Errorf("%s makes no difference", fields.Field(i).Name)
+		}
+	}
+	a, b := zero, zero
+	a.Verification, b.Verification = &report.Verification{Message: "x"}, &report.Verification{Message: "x"}
+	if !a.Equal(b) {
+		t.Error("equal verifications differ")
 	}
 }
 

@@ -37,6 +37,8 @@ type Depot interface {
 	// delivered at once and that Settle makes durable.
 	Admit(ctx context.Context, app *v1alpha1.Application, namespace string) (depot.Content, error)
 	Settle(ctx context.Context, app *v1alpha1.Application) error
+	// Lent is what Settle would do now; nil for nothing.
+	Lent(app *v1alpha1.Application) func(context.Context) error
 	// Forget drops what is remembered of an application that is gone.
 	Forget(key desired.Key)
 	// Check returns what the project forbids in the content of an entry; an error
@@ -59,12 +61,15 @@ type Intent struct {
 	// Metrics are what gates of rollouts ask for.
 	Metrics *Metrics
 	// Freeze reads the freeze of everything, nil when there is none.
-	Freeze    func(context.Context) (*v1alpha1.Freeze, error)
+	Freeze func(context.Context) (*v1alpha1.Freeze, error)
+	// Again has an application looked at again.
+	Again     func(types.NamespacedName)
 	Heartbeat time.Duration
 	Now       func() time.Time
 	// Began is when this hub began to lead.
-	Began time.Time
-	rules placement.Cache
+	Began  time.Time
+	rules  placement.Cache
+	beside besides
 
 	// running are the applications that are being looked at.
 	running atomic.Int32
@@ -134,6 +139,7 @@ func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	if err := r.Client.Get(ctx, req.NamespacedName, app); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.enter(req.NamespacedName, nil)
+			r.beside.mended(req.NamespacedName)
 			r.Runs.Forget(req.NamespacedName)
 			r.Depot.Forget(desired.Key{Project: req.Namespace, Application: req.Name})
 			return ctrl.Result{}, nil
@@ -157,6 +163,9 @@ func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		return again, nil
 	}
 	r.enter(req.NamespacedName, plan.Entries)
+	if r.recordBeside(ctx, app, course) {
+		return again, nil
+	}
 	return again, r.record(ctx, app, course)
 }
 

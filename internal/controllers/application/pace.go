@@ -35,7 +35,7 @@ func (r *Status) tooEarly(app *v1alpha1.Application, members []observed.Member, 
 const IntentWorkers = 16
 
 // Busy tells that applications wait to be placed.
-func (r *Intent) Busy() bool { return r.running.Load() >= IntentWorkers }
+func (r *Intent) Busy() bool { return int(r.running.Load())+r.beside.count() >= IntentWorkers }
 
 // price is how much of the rate of writes one takes: what is to be done comes
 // before what is only told.

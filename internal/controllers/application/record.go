@@ -17,13 +17,24 @@ import (
 	"atoll.dev/atoll/internal/desired"
 )
 
-// record writes the Revision and the intent half of the status, on change only.
+// record makes durable what clusters may have been told of already, and then
+// writes what names it.
 func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course) error {
-	plan, admitted := c.plan, c.admitted
-	// Before anything names the content: clusters may have been told of it already.
+	name := client.ObjectKeyFromObject(app)
+	r.beside.settled(name)
 	if err := r.Depot.Settle(ctx, app); err != nil {
 		return err
 	}
+	if err := r.write(ctx, app, c); err != nil {
+		return err
+	}
+	r.beside.mended(name)
+	return nil
+}
+
+// write writes the Revision and the intent half of the status, on change only.
+func (r *Intent) write(ctx context.Context, app *v1alpha1.Application, c course) error {
+	plan, admitted := c.plan, c.admitted
 	if plan.Done {
 		return nil
 	}
