@@ -200,6 +200,7 @@ func (h *hub) controllers() error {
 		Events: h.mgr.GetEventRecorder("atoll"),
 		Runs:   &application.Runs{Client: h.mgr.GetClient(), Live: h.live}, Freeze: h.freeze,
 		Metrics:   &application.Metrics{Ask: prometheus.New(egress.Guard{Allow: allow}).Ask, Tell: h.rolloutPulse.add, Now: clock.Now},
+		Again:     h.intentPulse.add,
 		Heartbeat: h.gateway.Heartbeat, Now: clock.Now, Began: clock.Now(),
 	}
 	h.teller = h.newTeller(egress.Guard{Allow: allow})
