@@ -30,7 +30,7 @@ type Certificate struct {
 	// Late is when it should have been renewed at the latest; zero where the end
 	// alone tells nothing, as of an agent that is away.
 	Late time.Time `json:"late,omitzero"`
-	// Renewal says who renews it, and how.
+	// Renewal says who renews it, or which command.
 	Renewal string `json:"renewal,omitempty"`
 }
 
@@ -49,10 +49,10 @@ const day = 24 * time.Hour
 // The spares of the hub's own certificates. Those that renew themselves do so
 // well before: the API's with 30 days left, the gateway's with 56 hours.
 var (
-	OfAuthority = Spare{180 * day, "nobody: put a new authority into the keys, and give people new kubeconfigs"}
+	OfAuthority = Spare{180 * day, "people, by new keys and kubeconfigs"}
 	OfRoot      = Spare{180 * day, "atoll hub rotate-root"}
-	OfServing   = Spare{14 * day, "the hub, with 30 days left"}
-	OfGateway   = Spare{1 * day, "the hub, after two thirds"}
+	OfServing   = Spare{14 * day, "the hub"}
+	OfGateway   = Spare{1 * day, "the hub"}
 )
 
 // agentSpare is what an agent that is connected has always more of: it renews with
@@ -93,7 +93,7 @@ func OfAgents(clusters []v1alpha1.Cluster) []Certificate {
 		}
 		one := Certificate{
 			Use: "agent", Name: c.Name, Cluster: c.Name, Owner: c.Spec.Owner,
-			Expires: id.CertificateExpires.UTC(), Renewal: "the agent, after 16 of 24 hours",
+			Expires: id.CertificateExpires.UTC(), Renewal: "the agent",
 		}
 		if c.Status.Connection.State == v1alpha1.Connected {
 			one.Late = one.Expires.Add(-agentSpare)

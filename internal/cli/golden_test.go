@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/alert"
+	"atoll.dev/atoll/internal/certificates"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/explain"
 	"atoll.dev/atoll/internal/fleet"
@@ -40,6 +42,8 @@ func TestScreens(t *testing.T) {
 		"diff":           func(w io.Writer, v view) error { return writeDiff(w, differences(), v) },
 		"events":         func(w io.Writer, v view) error { return writeEvents(w, events(), v) },
 		"placement":      func(w io.Writer, v view) error { return writeVerdicts(w, verdicts(), v) },
+		"alerts":         func(w io.Writer, v view) error { return writeAlerts(w, firing(), v) },
+		"certificates":   func(w io.Writer, v view) error { return writeCertificates(w, inventory(), v) },
 		"cluster":        func(w io.Writer, v view) error { return describeCluster(cluster(), v).write(w, v) },
 		"application": func(w io.Writer, v view) error {
 			p := describeApplication(application(), v)
@@ -110,8 +114,26 @@ func well(clusters, apps int) *fleet.Overview {
 	}
 }
 
+func firing() []alert.Alert {
+	return []alert.Alert{
+		{
+			Name: alert.ApplicationDegraded, Severity: alert.Critical, Labels: map[string]string{"project": "demo", "application": "shop"}, Count: 12, Since: before(time.Hour),
+			Summary: "demo/shop: does not work on eu-1, eu-2 and 10 more: Deployment.apps/web in shop: 0 of 2 replicas are ready", Do: "atoll explain app/shop -p demo",
+		},
+		{Name: alert.ClusterStale, Severity: alert.Warning, Count: 3, Summary: "a cluster's link is open, and its heartbeats are late; beside those named apart, of 3 more: cluster/a, cluster/b, cluster/c", Do: "atoll status"},
+	}
+}
+
+func inventory() []certificates.Certificate {
+	return []certificates.Certificate{
+		{Use: "agent", Name: "us-west-2", Cluster: "us-west-2", Owner: "platform", Expires: before(time.Hour), Renewal: "the agent"},
+		{Use: "API", Name: "atoll-hub", Issuer: "atoll-ca", Expires: now.Add(5 * 24 * time.Hour), Late: before(time.Hour), Renewal: "the hub"},
+	}
+}
+
 func troubled() *fleet.Overview {
 	o := well(5, 12)
+	o.Alerts = fleet.AlertTotals{Critical: 1, Info: 2, Worst: &firing()[0]}
 	o.Clusters = fleet.ClusterTotals{Total: 5, Connected: 3, Disconnected: 1, Pending: 1, Ready: 3}
 	o.Applications.Counts = v1alpha1.Counts{Placed: 48, InSync: 44, Healthy: 34, Held: 1, Failed: 1, Drifted: 2, Degraded: 2, Unknown: 12}
 	o.Down = []fleet.ClusterIssue{{

@@ -132,7 +132,7 @@ namespace of the kubeconfig's context.`,
 		}
 	}
 	add(groupUse, newDeploy(c), newApply(c), newSync(c), newWait(c), newRollout(c), newRollback(c), newUnpin(c), newDelete(c), newAllowDeletion(c))
-	add(groupLook, newStatus(c), newPlan(c), newExplain(c), newGet(c), newDescribe(c), newDiff(c), newTree(c), newHistory(c), newEvents(c))
+	add(groupLook, newStatus(c), newPlan(c), newExplain(c), newGet(c), newDescribe(c), newDiff(c), newTree(c), newHistory(c), newEvents(c), newAlerts(c), newCertificates(c))
 	add(groupFleet, newJoin(c), newAccept(c), newCordon(c), newUncordon(c), newUpgrade(c), newRemove(c), newRecover(c), newKubectl(c), newKubeconfig(c))
 	add(groupOther, newVersion(c))
 	add(groupUse, newImport(c), newTakeover(c))

@@ -61,6 +61,9 @@ func writeOverview(w io.Writer, o *fleet.Overview, v view) error {
 	totals := grid{width: v.width}
 	totals.add(text("Clusters"), text(connectedSentence(o.Clusters)), cell{strings.Join(clusterExceptions(o.Clusters), ", "), yellow})
 	totals.add(text("Applications"), text(deliveredSentence(o.Applications)), cell{strings.Join(exceptionCounts(o.Applications.Counts), ", "), yellow})
+	if worst := o.Alerts.Worst; worst != nil {
+		totals.add(text("Alerts"), text(alertSentence(o.Alerts)), cell{fmt.Sprintf("worst: %s of %s (atoll alerts)", worst.Name, worst.Subject()), severityPaint(worst.Severity)})
+	}
 	if err := totals.write(b, v.ink); err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func writeOverview(w io.Writer, o *fleet.Overview, v view) error {
 	v.attention(b, "HELD", yellow, o.Held)
 	v.attention(b, "FAILING", red, o.Failing)
 	v.attention(b, "DECISIONS", yellow, o.Decisions)
-	if len(o.Frozen)+len(o.Down)+len(o.Held)+len(o.Failing)+len(o.Decisions) == 0 {
+	if len(o.Frozen)+len(o.Down)+len(o.Held)+len(o.Failing)+len(o.Decisions)+o.Alerts.Total() == 0 {
 		b.WriteString("\n" + v.allWell(o) + "\n")
 	}
 	_, err := io.WriteString(w, b.String())

@@ -43,6 +43,16 @@ func (c *Client) Overview(ctx context.Context) (*Overview, error) {
 	return call[Overview](ctx, c, http.MethodGet, "/overview", nil)
 }
 
+// Alerts are what the hub alerts of.
+func (c *Client) Alerts(ctx context.Context) (*Alerts, error) {
+	return call[Alerts](ctx, c, http.MethodGet, "/alerts", nil)
+}
+
+// Certificates are those of the hub and of its agents.
+func (c *Client) Certificates(ctx context.Context) (*Certificates, error) {
+	return call[Certificates](ctx, c, http.MethodGet, "/certificates", nil)
+}
+
 // ApplicationClusters is the application on each of its clusters.
 func (c *Client) ApplicationClusters(ctx context.Context, project, app string) (*ApplicationClusters, error) {
 	return call[ApplicationClusters](ctx, c, http.MethodGet, application(project, app, "clusters", ""), nil)

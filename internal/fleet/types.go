@@ -6,6 +6,9 @@
 // that did not answer.
 //
 //	GET  /overview                                            Overview
+//	GET  /alerts                                              Alerts
+//	GET  /certificates                                        Certificates
+//	GET  /metrics                                             Prometheus' text format
 //	GET  /namespaces/P/applications/A/clusters                ApplicationClusters
 //	GET  /namespaces/P/applications/A/explain[?cluster=C]     explain.Chain
 //	GET  /namespaces/P/applications/A/objects[?cluster=C]     ApplicationObjects
@@ -27,6 +30,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/alert"
+	"atoll.dev/atoll/internal/certificates"
 	"atoll.dev/atoll/internal/placement"
 	"atoll.dev/atoll/internal/report"
 )
@@ -212,6 +217,33 @@ type Overview struct {
 	Held         []Attention    `json:"held,omitempty"`
 	Failing      []Attention    `json:"failing,omitempty"`
 	Decisions    []Attention    `json:"decisions,omitempty"`
+	// Alerts counts what `atoll alerts` lists.
+	Alerts AlertTotals `json:"alerts,omitzero"`
+}
+
+// AlertTotals counts alerts by severity.
+type AlertTotals struct {
+	Critical int `json:"critical,omitempty"`
+	Warning  int `json:"warning,omitempty"`
+	Info     int `json:"info,omitempty"`
+	// Worst is the first of them; nil without any.
+	Worst *alert.Alert `json:"worst,omitempty"`
+}
+
+// Total is all of them.
+func (t AlertTotals) Total() int { return t.Critical + t.Warning + t.Info }
+
+// Alerts are what the hub alerts of, worst first.
+type Alerts struct {
+	At     time.Time     `json:"at"`
+	Alerts []alert.Alert `json:"alerts"`
+}
+
+// Certificates are those of the hub and of its agents, as the hub knows them; what
+// ends first comes first.
+type Certificates struct {
+	At           time.Time                  `json:"at"`
+	Certificates []certificates.Certificate `json:"certificates"`
 }
 
 // HubInfo tells which hub answered.

@@ -79,6 +79,9 @@ type hub struct {
 	// valuesPulse is for applications whose values in Secrets and ConfigMaps changed.
 	valuesPulse *pulse[*v1alpha1.Application]
 	values      cache.Cache
+
+	// gatewayCertificate is that of the agents' port.
+	gatewayCertificate *trust.Gateway
 }
 
 // assemble makes the parts and joins them; nothing runs yet.
@@ -126,6 +129,7 @@ func (h *hub) listen(agents *trust.Server) error {
 	if err != nil {
 		return err
 	}
+	h.gatewayCertificate = certificate
 	h.listener, err = link.Listen(h.AgentListen, link.Config{
 		GetCertificate: certificate.GetCertificate,
 		Roots:          h.ca.Pool,
@@ -161,6 +165,7 @@ func (h *hub) fleetAPI() http.Handler {
 		Roots:   func() ([]byte, error) { return json.Marshal(h.ca.Roots()) },
 		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage(), Namespace: h.Namespace},
 		Freeze:  h.freeze,
+		Watched: h.watched,
 		Now:     clock.Now,
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"atoll.dev/atoll/internal/alert/push"
 	"atoll.dev/atoll/internal/blob/oci"
 	"atoll.dev/atoll/internal/egress"
 )
@@ -96,6 +97,7 @@ registry without TLS.`,
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "period of heartbeats; default 10s")
 	f.StringVar(&o.HookListen, "hook-listen", "", "host:port at which Git hosts tell of pushes, without TLS: for what ends it in front (default: none)")
 	f.StringSliceVar(&o.SourceAllow, "source-allow", nil, "addresses and networks, such as 127.0.0.0/8, that projects may name as sources although they belong to this machine or to its cloud's own services")
+	f.StringSliceVar(&o.Alertmanagers, "alertmanager", nil, "http://HOST:9093 of an Alertmanager that is told what alerts; repeated, of several, such as all replicas of one")
 	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
 	return cmd
@@ -165,6 +167,11 @@ func (o *Options) check(words io.Writer) error {
 	}
 	if _, err := egress.ParseAllow(o.SourceAllow); err != nil {
 		return fmt.Errorf("--source-allow: %w", err)
+	}
+	for _, address := range o.Alertmanagers {
+		if _, err := push.ParseURL(address); err != nil {
+			return fmt.Errorf("--alertmanager: %w", err)
+		}
 	}
 	if o.Profiles != "" {
 		if err := loopbackOnly(o.Profiles); err != nil {

@@ -40,7 +40,9 @@ const patience = 2 * time.Minute
 var (
 	starting sync.Once
 	theHub   *world
-	startErr error
+	// alertmanager is told what the hub alerts of.
+	alertmanager = newAlertReceiver()
+	startErr     error
 )
 
 type world struct {
@@ -66,6 +68,7 @@ func TestMain(m *testing.M) {
 		go func() {
 			ended <- Run(ctx, Options{
 				DataDir: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", AgentListen: "127.0.0.1:0",
+				Alertmanagers: []string{alertmanager.URL}, AlertEvery: 200 * time.Millisecond,
 				SourceAllow: []string{"127.0.0.0/8"}, Heartbeat: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 			}, func(r Ready) { ready <- r })
 		}()

@@ -72,6 +72,10 @@ type Options struct {
 	// SourceAllow are addresses and networks that projects may have fetched from
 	// although they are this machine's own or its network's.
 	SourceAllow []string
+	// Alertmanagers are base addresses of those that are told what alerts.
+	Alertmanagers []string
+	// AlertEvery is how often they are told; default push.Every.
+	AlertEvery time.Duration
 	// RenderCommand starts a process that renders; default this program with
 	// worker.Verb.
 	RenderCommand []string
@@ -307,6 +311,7 @@ func (s *start) serve(ctx context.Context) error {
 	run("values", h.values.Start)
 	run("values pulse", func(ctx context.Context) error { h.valuesPulse.run(ctx); return nil })
 	run("notifications", h.teller.Run)
+	run("alerts", h.pushAlerts)
 	run("sweep", h.keepSwept)
 	run("book", h.completeBook)
 	run("rollout pulse", func(ctx context.Context) error { h.rolloutPulse.run(ctx); return nil })

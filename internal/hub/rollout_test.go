@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/alert"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/report"
@@ -192,6 +193,8 @@ func TestAChangeTravelsWaveByWaveAndIsTakenBackWhenAClusterFails(t *testing.T) {
 	o, err := s.fleet.Overview(t.Context())
 	s.must(err)
 	s.must(attended(o.Failing, "waves/shop", v1alpha1.RolloutRolledBack))
+	s.alerts(alert.RolloutRolledBack, "waves/shop")
+	s.certified("waves-1")
 
 	if err := s.client.Delete(t.Context(), run.DeepCopy()); !apierrors.IsForbidden(err) {
 		t.Errorf("the record of who was told what is deleted: %v", err)

@@ -39,6 +39,9 @@ func (s *server) overview(r *http.Request) (any, error) {
 	if err := s.freezePart(r.Context(), o, apps.Items); err != nil {
 		return nil, err
 	}
+	if err := s.alertPart(r.Context(), o); err != nil {
+		return nil, err
+	}
 	o.Frozen, o.Down, o.Held = limit(o.Frozen), limit(o.Down), limit(o.Held)
 	o.Failing, o.Decisions = limit(o.Failing), limit(o.Decisions)
 	return o, nil

@@ -20,11 +20,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/alert"
 	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/fleet"
 	"atoll.dev/atoll/internal/gateway"
+	"atoll.dev/atoll/internal/metrics"
 	"atoll.dev/atoll/internal/observed"
 	"atoll.dev/atoll/internal/trust"
 )
@@ -58,13 +60,18 @@ type Options struct {
 	Hub     fleet.HubInfo
 	// Freeze reads the freeze of everything, nil when there is none.
 	Freeze func(context.Context) (*v1alpha1.Freeze, error)
-	Now    func() time.Time
+	// Watched is what alerts are evaluated on.
+	Watched func(context.Context) (alert.State, error)
+	Now     func() time.Time
 }
 
 // Resources are what discovery lists.
 func Resources() []metav1.APIResource {
 	return []metav1.APIResource{
 		{Name: "overview", SingularName: "overview", Kind: "Overview", Verbs: metav1.Verbs{"get"}},
+		{Name: "alerts", SingularName: "alert", Kind: "Alerts", Verbs: metav1.Verbs{"get"}},
+		{Name: "certificates", SingularName: "certificate", Kind: "Certificates", Verbs: metav1.Verbs{"get"}},
+		{Name: "metrics", SingularName: "metric", Kind: "Metrics", Verbs: metav1.Verbs{"get"}},
 		{Name: "applications", SingularName: "application", Namespaced: true, Kind: "ApplicationClusters", Verbs: metav1.Verbs{"get"}},
 		{Name: "applications/sync", SingularName: "", Namespaced: true, Kind: "ApplicationSync", Verbs: metav1.Verbs{"create"}},
 		{Name: "contents", SingularName: "content", Namespaced: true, Kind: "Receipt", Verbs: metav1.Verbs{"create"}},
@@ -90,6 +97,8 @@ func New(o Options) http.Handler {
 		})
 	}
 	route("GET /overview", s.overview)
+	route("GET /alerts", s.alerts)
+	route("GET /certificates", s.certificates)
 	route("GET /namespaces/{project}/applications/{app}/clusters", s.applicationClusters)
 	route("GET /namespaces/{project}/applications/{app}/explain", s.explain)
 	route("GET /namespaces/{project}/applications/{app}/objects", s.objects)
@@ -102,6 +111,9 @@ func New(o Options) http.Handler {
 	route("GET /clusters/{cluster}/memory", s.memory)
 	route("POST /clusters/{cluster}/memory", s.recollect)
 	route("POST /clusters/{cluster}/join", s.join)
+	mux.Handle("GET "+fleet.Path+"/metrics", metrics.New(metrics.Options{
+		Hub: metrics.Hub{Version: o.Hub.Version, Storage: o.Hub.Storage, Term: o.Hub.Term}, State: o.Watched, Now: o.Now,
+	}))
 	mux.HandleFunc(fleet.Path+"/clusters/{cluster}/proxy/{path...}", s.proxy)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		write(w, nil, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{Group: fleet.GroupVersion.Group}, r.URL.Path, "the fleet API has no such call", 0, false))
