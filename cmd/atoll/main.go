@@ -9,6 +9,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"atoll.dev/atoll/internal/cli"
+	"atoll.dev/atoll/internal/defaulting"
 	"atoll.dev/atoll/internal/hub"
 	"atoll.dev/atoll/internal/kubectl"
 	"atoll.dev/atoll/internal/render/worker"
@@ -16,5 +17,6 @@ import (
 
 func main() {
 	streams := cli.System()
+	cli.Defaulting = defaulting.Fill
 	os.Exit(cli.Main(context.Background(), streams, os.Args[1:], hub.Command(), kubectl.Command(os.Stdin, os.Stdout, os.Stderr), worker.Command()))
 }

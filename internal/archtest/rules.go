@@ -10,6 +10,7 @@ var deciding = []string{
 	"internal/health", "internal/managed", "internal/marks", "internal/observed", "internal/override", "internal/phase", "internal/placement", "internal/plan", "internal/policy", "internal/recovery", "internal/refusal", "internal/report", "internal/rollout", "internal/source", "internal/syncoption", "internal/upgrade",
 	"internal/validate", "internal/valuesfrom", "internal/wire",
 	"internal/generate", "internal/importer", "internal/notify", "internal/alert", "internal/certificates",
+	"internal/compliance", "internal/compliance/starter",
 }
 
 // arrow forbids imports.
@@ -99,6 +100,11 @@ var arrows = []arrow{
 		from: []string{"cmd/atoll-agent"}, deep: true,
 		not: []string{"oras.land/oras-go/..."},
 		why: "content reaches an agent by its hub; it knows no registry",
+	},
+	{
+		from: []string{"cmd/atoll-agent"}, deep: true,
+		not: []string{"./internal/compliance/...", "k8s.io/pod-security-admission/..."},
+		why: "what judges policies is megabytes, and the member's API server has it already",
 	},
 	{
 		from: []string{"*"}, not: []string{"./internal/kubectl"}, but: []string{"cmd/atoll"},

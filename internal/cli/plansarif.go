@@ -10,7 +10,7 @@ import (
 	"atoll.dev/atoll/internal/version"
 )
 
-// The types below are as much of SARIF 2.1.0 (OASIS) as findings of a plan need.
+// The types below are as much of SARIF 2.1.0 (OASIS) as findings of a plan and of policies need.
 type sarifLog struct {
 	Schema  string     `json:"$schema"`
 	Version string     `json:"version"`
@@ -33,8 +33,13 @@ type sarifDriver struct {
 }
 
 type sarifRule struct {
-	ID               string    `json:"id"`
-	ShortDescription sarifText `json:"shortDescription"`
+	ID               string           `json:"id"`
+	ShortDescription sarifText        `json:"shortDescription"`
+	Properties       *sarifProperties `json:"properties,omitempty"`
+}
+
+type sarifProperties struct {
+	Tags []string `json:"tags"`
 }
 
 type sarifText struct {
@@ -42,10 +47,16 @@ type sarifText struct {
 }
 
 type sarifResult struct {
-	RuleID    string          `json:"ruleId"`
-	Level     string          `json:"level"`
-	Message   sarifText       `json:"message"`
-	Locations []sarifLocation `json:"locations"`
+	RuleID       string             `json:"ruleId"`
+	Level        string             `json:"level"`
+	Message      sarifText          `json:"message"`
+	Locations    []sarifLocation    `json:"locations"`
+	Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+}
+
+type sarifSuppression struct {
+	Kind          string `json:"kind"`
+	Justification string `json:"justification"`
 }
 
 type sarifLocation struct {

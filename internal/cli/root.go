@@ -138,7 +138,7 @@ namespace of the kubeconfig's context.`,
 	add(groupUse, newImport(c), newTakeover(c))
 	root.AddCommand(extra...)
 	add(groupUse, newFreeze(c), newThaw(c), newOverride(c))
-	add(groupLook, newTimeline(c))
+	add(groupLook, newTimeline(c), newPolicy(c))
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
 	root.SetHelpCommand(newHelp())
