@@ -1,6 +1,6 @@
 // Package v1alpha1 holds the served types of the API group atoll.dev/v1alpha1.
 //
-// People write Cluster, Project, Application and Placement; the hub records
+// People write Cluster, Project, AccessGrant, Application and Placement; the hub records
 // Revision. The types carry no logic: defaults and validation live in
 // internal/validate, so that admission, the CLI and tests share one copy.
 //
@@ -28,6 +28,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&Application{}, &ApplicationList{},
 		&Revision{}, &RevisionList{},
 		&RolloutRun{}, &RolloutRunList{},
+		&AccessGrant{}, &AccessGrantList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -6,7 +6,7 @@ const module = "atoll.dev/atoll/"
 // deciding are the packages that decide: what they are given comes in as
 // arguments, what they conclude goes out as values.
 var deciding = []string{
-	"api/v1alpha1", "internal/assign", "internal/content", "internal/desired", "internal/drift", "internal/explain",
+	"api/v1alpha1", "internal/access", "internal/assign", "internal/content", "internal/desired", "internal/drift", "internal/explain",
 	"internal/health", "internal/managed", "internal/marks", "internal/observed", "internal/override", "internal/phase", "internal/placement", "internal/plan", "internal/policy", "internal/recovery", "internal/refusal", "internal/report", "internal/rollout", "internal/source", "internal/syncoption", "internal/upgrade",
 	"internal/validate", "internal/valuesfrom", "internal/wire",
 	"internal/generate", "internal/importer", "internal/notify", "internal/alert", "internal/certificates",

@@ -66,6 +66,8 @@ func (c *console) delete(ctx context.Context, arg string, o deleteOptions) error
 		return c.deletePlain(ctx, k, arg, o.consent)
 	case clusterKind.name:
 		return wrong("a cluster is not deleted but let go: atoll remove %s", strings.TrimPrefix(arg[strings.Index(arg, "/"):], "/"))
+	case grantKind.name:
+		return wrong("a grant is not deleted but taken back: atoll revoke %s", strings.TrimPrefix(arg[strings.Index(arg, "/"):], "/"))
 	default:
 		return wrong("%ss are records of the hub; it removes them when nothing needs them any more", k.singular())
 	}

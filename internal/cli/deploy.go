@@ -234,7 +234,7 @@ func (c *console) readyProject(ctx context.Context, h *hub, create bool) error {
 	}
 	_, err := h.of(projectKind, "").Get(ctx, h.project, metav1.GetOptions{})
 	switch {
-	case err == nil:
+	case err == nil, apierrors.IsForbidden(err): // a right in a project is none to the project itself
 		return nil
 	case notServed(err):
 		return notAHub(h, err)

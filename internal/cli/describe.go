@@ -14,7 +14,7 @@ func newDescribe(c *console) *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe KIND/NAME",
 		Short: "One object in full: what is asked, what is, and since when",
-		Long: `Describe a cluster, project, app, revision, rollout or placement in full.
+		Long: `Describe a cluster, project, app, revision, rollout, placement or grant in full.
 Everything that was observed carries its age.`,
 		Example: `  atoll describe cluster us-east-1
   atoll describe app/shop -p demo`,
@@ -80,6 +80,12 @@ func (c *console) page(ctx context.Context, h *hub, k kind, name string) (*page,
 			return nil, err
 		}
 		return runPage(run, time.Now()), nil
+	case grantKind.name:
+		g, err := fetch[v1alpha1.AccessGrant](ctx, h, k, project, name)
+		if err != nil {
+			return nil, err
+		}
+		return grantPage(g, c.view()), nil
 	case placementKind.name:
 		p, err := fetch[v1alpha1.Placement](ctx, h, k, "", name)
 		if err != nil {

@@ -28,11 +28,11 @@ func newGet(c *console) *cobra.Command {
 	o := getOptions{}
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME...]",
-		Short: "List clusters, projects, apps, revisions, rollouts or placements",
+		Short: "List clusters, projects, apps, revisions, rollouts, placements or grants",
 		Long: `List objects of the hub, with the columns that kubectl would print.
 
-KIND is clusters, projects, apps, revisions, rollouts or placements, or KIND/NAME.
-Apps, revisions and rollouts of every project are listed unless a project is chosen.`,
+KIND is clusters, projects, apps, revisions, rollouts, placements or grants, or KIND/NAME.
+Apps, revisions, rollouts and grants of every project are listed unless a project is chosen.`,
 		Example: `  atoll get clusters
   atoll get clusters -l stage=production -o wide
   atoll get apps -p demo -w

@@ -25,14 +25,15 @@ var (
 	placementKind   = kind{name: "Placement", resource: "placements", word: "placement", aliases: []string{"pl", "atpl"}}
 	applicationKind = kind{name: "Application", resource: "applications", word: "app", namespaced: true, aliases: []string{"app", "apps", "atapp"}}
 	revisionKind    = kind{name: "Revision", resource: "revisions", word: "revision", namespaced: true, aliases: []string{"rev", "revs", "atrev"}}
+	grantKind       = kind{name: "AccessGrant", resource: "accessgrants", word: "grant", namespaced: true, aliases: []string{"grant", "grants", "atgr"}}
 	rolloutKind     = kind{name: "RolloutRun", resource: "rolloutruns", word: "rollout", namespaced: true, aliases: []string{"rollout", "rollouts", "atrun"}}
 
 	// kinds stand in the order in which manifests are applied.
-	kinds = []kind{projectKind, placementKind, clusterKind, applicationKind, revisionKind, rolloutKind}
+	kinds = []kind{projectKind, placementKind, clusterKind, grantKind, applicationKind, revisionKind, rolloutKind}
 )
 
 // nouns are what people type after get and describe.
-var nouns = []string{"clusters", "projects", "apps", "revisions", "rollouts", "placements"}
+var nouns = []string{"clusters", "projects", "apps", "revisions", "rollouts", "placements", "grants"}
 
 func (k kind) singular() string { return strings.ToLower(k.name) }
 

@@ -136,6 +136,7 @@ namespace of the kubeconfig's context.`,
 	add(groupFleet, newJoin(c), newAccept(c), newCordon(c), newUncordon(c), newUpgrade(c), newRemove(c), newRecover(c), newKubectl(c), newKubeconfig(c))
 	add(groupOther, newVersion(c))
 	add(groupUse, newImport(c), newTakeover(c))
+	add(groupOther, newGrant(c), newRevoke(c), newAccess(c), newWhoCan(c))
 	root.AddCommand(extra...)
 	add(groupUse, newFreeze(c), newThaw(c), newOverride(c))
 	add(groupLook, newTimeline(c), newPolicy(c))

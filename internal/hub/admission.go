@@ -31,7 +31,9 @@ type admit struct {
 	client func() (kubernetes.Interface, error)
 	// namespace is the hub's own.
 	namespace string
-	own       ownName
+	// shared tells that it is in a cluster that others may use too.
+	shared bool
+	own    ownName
 }
 
 // Judges wants every resource of atoll.dev.
@@ -53,7 +55,7 @@ func (a *admit) Validate(ctx context.Context, w apiserver.Write) error {
 	if err := validate.Object(w.Kind, w.New, w.Old); err != nil {
 		return err
 	}
-	if err := a.acyclic(ctx, w); err != nil {
+	if err := errors.Join(a.acyclic(ctx, w), a.given(ctx, w)); err != nil {
 		return err
 	}
 	if w.Kind.Kind == "Project" && w.Operation == admission.Create && w.New.GetName() == a.namespace {
@@ -144,7 +146,7 @@ func (a *admit) allowed(ctx context.Context, w apiserver.Write, p validate.Privi
 		Spec: authorizationv1.SubjectAccessReviewSpec{
 			User: w.User.GetName(), Groups: w.User.GetGroups(), UID: w.User.GetUID(), Extra: extra,
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: p.Verb, Group: p.Resource.Group, Resource: p.Resource.Resource, Name: p.Name,
+				Verb: p.Verb, Group: p.Resource.Group, Resource: p.Resource.Resource, Namespace: p.Namespace, Name: p.Name,
 			},
 		},
 	}, metav1CreateOptions)

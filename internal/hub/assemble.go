@@ -262,7 +262,7 @@ func (h *hub) controllers() error {
 	if err != nil {
 		return fmt.Errorf("prepare the project controller: %w", err)
 	}
-	if err := h.expireOverrides(); err != nil {
+	if err := errors.Join(h.keepAccess(), h.expireOverrides()); err != nil {
 		return err
 	}
 	return h.followSources()

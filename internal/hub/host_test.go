@@ -135,6 +135,11 @@ func (b *bench) refusesWhatAnEmbeddedOneRefuses() {
 	if err := change(`{"spec":{"privileged":true}}`); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), `needs the verb "escalate"`) {
 		b.Errorf("a privilege that dana lacks: %v", err)
 	}
+	b.refused("Secrets of a cluster that others use", b.client.Create(b.Context(), given("shop", "secrets", v1alpha1.RoleSecrets, "dana")), "spec.role")
+	viewer := given("shop", "viewer", v1alpha1.RoleViewer, "dana")
+	b.create(viewer)
+	b.holds(viewer, "Granted", "in project shop")
+	b.must(b.client.Delete(b.Context(), viewer))
 	// Neither may she read what the fleet API tells.
 	unasked, err := fleet.NewClient(config)
 	b.must(err)

@@ -128,7 +128,7 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		PublicAddresses:  o.PublicAddresses,
 		PeerAddress:      o.PeerAddress,
 		CRDs:             definitions,
-		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace}},
+		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace, shared: o.Host != nil}},
 		Guard:            withdrawal,
 		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: s.late}},
 		Log:              o.Verbose,
@@ -267,7 +267,7 @@ func (s *start) serve(ctx context.Context) error {
 		Scheme:         s.live.Scheme(),
 		Metrics:        server.Options{BindAddress: "0"},
 		LeaderElection: false,
-		Cache:          freezeOnly(s.Namespace),
+		Cache:          withAccess(freezeOnly(s.Namespace)),
 		// A process may hold several hubs, as tests do; nothing here reads metrics by name.
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})

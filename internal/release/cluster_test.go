@@ -223,6 +223,14 @@ func TestTheChartsFitAClusterAndTheHubsAccountSuffices(t *testing.T) {
 	if events := h.atoll("events", "app/web", "-p", "shop"); !strings.Contains(events, "RevisionAdmitted") {
 		t.Errorf("the hub may write no events:\n%s", events)
 	}
+	for _, said := range []string{
+		h.atoll("grant", "developer", "--group", "team", "-p", "shop"), h.atoll("grant", "operator", "--user", "ann", "--fleet"),
+		h.atoll("revoke", "developer-team", "-p", "shop"), h.atoll("revoke", "operator-ann", "--fleet"),
+	} {
+		if strings.Contains(said, "yet") {
+			t.Errorf("the hub may not give roles: %s", said)
+		}
+	}
 	words, err := os.ReadFile(log.Name())
 	h.must(err)
 	for line := range strings.Lines(string(words)) {
@@ -250,6 +258,9 @@ func (h *host) limits() {
 		{false, "patch", "rbac.authorization.k8s.io", "clusterroles", "", "cluster-admin"},
 		{false, "patch", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", "kyverno"},
 		{false, "escalate", "rbac.authorization.k8s.io", "clusterroles", "", "atoll:admins"},
+		{false, "escalate", "rbac.authorization.k8s.io", "clusterroles", "", "atoll:admin"},
+		{false, "bind", "rbac.authorization.k8s.io", "clusterroles", "", "cluster-admin"},
+		{false, "patch", "rbac.authorization.k8s.io", "clusterroles", "", "atoll:secrets"},
 		{false, "impersonate", "", "users", "", "system:admin"},
 	} {
 		if got := h.may(q.verb, q.group, q.resource, q.namespace, q.name); got != q.want {

@@ -2,6 +2,7 @@ package validate_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,17 @@ var nonsense = []struct{ name, manifest, field string }{
 	{"an empty jurisdiction", `{kind: Project, metadata: {name: x}, spec: {residency: {jurisdictions: [""]}}}`, "spec.residency.jurisdictions[0]"},
 	{"a negative budget", `{kind: Project, metadata: {name: x}, spec: {deletionBudget: -1}}`, "spec.deletionBudget"},
 	{"a project in the hub's own namespace", `{kind: Project, metadata: {name: kube-system}, spec: {}}`, "metadata.name"},
+
+	{"a grant to nobody", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer}}`, "spec"},
+	{"a grant to two empty lists", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, users: [], groups: []}}`, "spec"},
+	{"a grant to those who may do everything", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, groups: ["system:masters"]}}`, "spec.groups[0]"},
+	{"a grant to everybody", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, groups: [ours, "system:authenticated"]}}`, "spec.groups[1]"},
+	{"a grant to an account of Kubernetes", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, users: ["system:serviceaccount:a:b"]}}`, "spec.users[0]"},
+	{"a grant to a name of two lines", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, users: ["ann\neve"]}}`, "spec.users[0]"},
+	{"a grant to a name that ends in a blank", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, users: ["ann "]}}`, "spec.users[0]"},
+	{"a grant of a role that there is not", `{kind: AccessGrant, metadata: {name: x}, spec: {role: root, users: [ann]}}`, "spec.role"},
+	{"a grant for everything by a star", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, users: [ann], projects: ["*"]}}`, "spec.projects[0]"},
+	{"a grant until some day", `{kind: AccessGrant, metadata: {name: x}, spec: {role: viewer, users: [ann], until: tomorrow}}`, "spec.until"},
 
 	{"a wave of nothing", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {waves: [{}]}}}`, "spec.rollout.waves[0]"},
 	{"a wave by share and count", `{kind: Application, metadata: {name: x}, spec: {source: {inline: "{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}"}, rollout: {waves: [{share: 10%, count: 2}]}}}`, "spec.rollout.waves[0]"},
@@ -127,6 +139,7 @@ var sense = []string{
 	app(configMap + `, placement: {clusters: stage=production}, drift: {mode: Report, ignore: [{group: apps, kind: Deployment, paths: ["spec.template.spec.containers[name=web].resources"]}]}, lateBinding: true, variables: {color: red}, onDelete: Delete`),
 	app(configMap + `, placement: {ref: prod, tolerations: [{key: gpu}]}, health: [{group: example.com, kind: Widget, healthy: "object.status.phase == 'Ready'"}]`),
 	app(`source: {content: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", origin: deploy/}}`),
+	`{kind: AccessGrant, metadata: {name: team}, spec: {role: developer, users: ["ann@example.com", "Zoë van Dyk"], groups: ["oidc:team/shop"], projects: [shop], until: "2031-01-02T03:04:05Z", reason: they run it}}`,
 	`{kind: Revision, metadata: {name: shop-000000000000}, spec: {application: shop, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000", objects: 1, bytes: 10}}`,
 }
 
@@ -147,7 +160,7 @@ type admission struct{ client dynamic.Interface }
 func (a admission) submit(t *testing.T, u *unstructured.Unstructured) error {
 	resources := a.client.Resource(schema.GroupVersionResource{Group: "atoll.dev", Version: "v1alpha1", Resource: strings.ToLower(u.GetKind()) + "s"})
 	var target dynamic.ResourceInterface = resources
-	if u.GetKind() == "Application" || u.GetKind() == "Revision" {
+	if slices.Contains([]string{"Application", "Revision", "AccessGrant"}, u.GetKind()) {
 		target = resources.Namespace("default")
 	}
 	stored, err := target.Create(t.Context(), u, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})

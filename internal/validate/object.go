@@ -56,6 +56,8 @@ func Typed(new, old runtime.Object) field.ErrorList {
 		return Application(n, as[v1alpha1.Application](old))
 	case *v1alpha1.Revision:
 		return Revision(n, as[v1alpha1.Revision](old))
+	case *v1alpha1.AccessGrant:
+		return AccessGrant(n, as[v1alpha1.AccessGrant](old))
 	}
 	return nil
 }
@@ -83,6 +85,8 @@ func decode(kind string, u *unstructured.Unstructured) (runtime.Object, error) {
 		typed = &v1alpha1.Application{}
 	case "Revision":
 		typed = &v1alpha1.Revision{}
+	case "AccessGrant":
+		typed = &v1alpha1.AccessGrant{}
 	default:
 		return nil, nil
 	}

@@ -25,7 +25,9 @@ const (
 type Privilege struct {
 	Verb     string
 	Resource schema.GroupResource
-	Name     string
+	// Namespace is where it is needed; "" for what belongs to none, or everywhere.
+	Namespace string
+	Name      string
 	// Field is what the change touches, for the refusal.
 	Field string
 }

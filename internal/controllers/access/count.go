@@ -1,0 +1,44 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"atoll.dev/atoll/internal/access"
+)
+
+// again is when a binding is asked after once more that does not count yet.
+const again = 50 * time.Millisecond
+
+// count tells whether the API's authorizer has taken note of bindings, which it
+// learns of by a watch: what a grant says that it gives can be used at once.
+func (r *Reconciler) count(ctx context.Context, bindings []access.Binding) (bool, error) {
+	for _, b := range bindings {
+		role, known := access.Find(b.Role)
+		if !known {
+			continue
+		}
+		rule := role.Rules[0]
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: rule.Verbs[0], Group: rule.APIGroups[0], Resource: rule.Resources[0], Namespace: b.Scope,
+			},
+		}}
+		if s := b.Subjects[0]; s.Kind == rbacv1.UserKind {
+			review.Spec.User = s.Name
+		} else {
+			review.Spec.Groups = []string{s.Name}
+		}
+		if err := r.Client.Create(ctx, review); err != nil {
+			return false, fmt.Errorf("ask whether role %s counts in %s: %w", b.Role, access.Place(b.Scope), err)
+		}
+		if !review.Status.Allowed {
+			return false, nil
+		}
+	}
+	return true, nil
+}
