@@ -93,11 +93,12 @@ func (c *console) rules() (*clientcmd.ClientConfigLoadingRules, error) {
 	if err != nil {
 		return nil, wrong("no hub is known: give --kubeconfig or set ATOLL_KUBECONFIG")
 	}
-	path := filepath.Join(home, ".atoll", "admin.kubeconfig")
-	if _, err := os.Stat(path); err != nil {
-		return nil, wrong("no hub is known: give --kubeconfig, set ATOLL_KUBECONFIG, or put the hub's admin kubeconfig at %s", path)
+	rules := defaultKubeconfigs(home)
+	if rules == nil {
+		return nil, wrong("no hub is known: give --kubeconfig, set ATOLL_KUBECONFIG, or put the hub's admin kubeconfig at %s; or sign in: atoll login URL",
+			filepath.Join(home, ".atoll", "admin.kubeconfig"))
 	}
-	return &clientcmd.ClientConfigLoadingRules{ExplicitPath: path}, nil
+	return rules, nil
 }
 
 func (c *console) explicitKubeconfig() (path, origin string) {

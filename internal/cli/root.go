@@ -104,8 +104,8 @@ Data goes to stdout, words to stderr. Exit codes: 0 yes; 1 a negative answer
 answered, and stderr names the silent clusters.
 
 The hub is found by --kubeconfig, $ATOLL_KUBECONFIG, $KUBECONFIG, then
-~/.atoll/admin.kubeconfig; the project by --project, $ATOLL_PROJECT, then the
-namespace of the kubeconfig's context.`,
+~/.atoll/config and ~/.atoll/admin.kubeconfig; the project by --project,
+$ATOLL_PROJECT, then the namespace of the kubeconfig's context.`,
 		Example: `  atoll status
   atoll deploy shop -f deploy/ --project demo --to 'stage=production' --wait
   atoll explain app/shop`,
@@ -140,6 +140,7 @@ namespace of the kubeconfig's context.`,
 	root.AddCommand(extra...)
 	add(groupUse, newFreeze(c), newThaw(c), newOverride(c))
 	add(groupLook, newTimeline(c), newPolicy(c))
+	add(groupOther, newLogin(c), newLogout(c), newWhoami(c), newCanI(c), newToken(c), newCredential(c))
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
 	root.SetHelpCommand(newHelp())

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ type tests struct{ *testing.M }
 
 func (t tests) Run() int {
 	code := t.M.Run()
-	if err := testfleet.EndShared(); err != nil {
+	if err := errors.Join(testfleet.EndShared(), signInDoor.close()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return max(code, 1)
 	}
@@ -50,7 +51,7 @@ func hubKubeconfig(t *testing.T) string {
 	if path := os.Getenv(liveHub); path != "" {
 		return path
 	}
-	return testfleet.Shared(t, testfleet.Options{}).Hub.Kubeconfig()
+	return sharedHub(t).Hub.Kubeconfig()
 }
 
 // TestLive is what only a hub can answer: it has no members.

@@ -90,6 +90,7 @@ registry without TLS.`,
 	f.StringVar(&o.Etcd.KeyFile, "etcd-keyfile", "", "key of --etcd-certfile")
 	f.StringVar(&o.Etcd.Prefix, "etcd-prefix", etcdPrefix, "path in the external etcd below which this hub stores")
 	host.add(f)
+	o.SignIn.add(f)
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:7443", "host:port of the API")
 	f.StringVar(&o.AgentListen, "agent-listen", "127.0.0.1:7444", "host:port that agents dial")
 	f.StringSliceVar(&o.PublicAddresses, "public-address", nil, "host:port that agents are told to dial, if it is not --agent-listen; repeated, further names and addresses, which the certificates of both ports then carry")
@@ -167,6 +168,9 @@ func (o *Options) check(words io.Writer) error {
 	}
 	if _, err := egress.ParseAllow(o.SourceAllow); err != nil {
 		return fmt.Errorf("--source-allow: %w", err)
+	}
+	if err := o.SignIn.check(o.Host != nil); err != nil {
+		return err
 	}
 	for _, address := range o.Alertmanagers {
 		if _, err := push.ParseURL(address); err != nil {

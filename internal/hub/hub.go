@@ -33,6 +33,7 @@ import (
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/fleet"
 	fleetserver "atoll.dev/atoll/internal/server"
+	"atoll.dev/atoll/internal/signin"
 )
 
 var metav1CreateOptions = metav1.CreateOptions{}
@@ -79,6 +80,8 @@ type Options struct {
 	// RenderCommand starts a process that renders; default this program with
 	// worker.Verb.
 	RenderCommand []string
+	// SignIn has people sign in with a provider.
+	SignIn SignIn
 	// Profiles is the loopback host:port of net/http/pprof; empty for none.
 	Profiles string
 	Log      *slog.Logger
@@ -116,7 +119,7 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		}
 		defer stop()
 	}
-	s := &start{Options: o, keys: keys, late: &lateHandler{}, ready: ready}
+	s := &start{Options: o, keys: keys, late: &lateHandler{}, door: &doorplate{options: o.SignIn, log: o.Log}, ready: ready}
 	err = s.startAPI(ctx, apiserver.Options{
 		DataDir:      o.DataDir,
 		Keys:         o.Keys,
@@ -131,7 +134,11 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace, shared: o.Host != nil}},
 		Guard:            withdrawal,
 		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: s.late}},
-		Log:              o.Verbose,
+		Public:           map[string]http.Handler{signin.Path: s.door},
+		SignIn: apiserver.SignIn{File: o.SignIn.File, Taken: s.door.trusted, Refused: func(err error) {
+			o.Log.Error("the changed authentication configuration does not count, and the one before does", "error", err)
+		}},
+		Log: o.Verbose,
 	})
 	if err != nil {
 		return err
@@ -145,6 +152,7 @@ type control interface {
 	RunControllers(context.Context, *rest.Config) error
 	Address() string
 	AdminKubeconfig() string
+	CACertificate() []byte
 	PeerAddress() string
 	PeerTransport() http.RoundTripper
 	Done() <-chan struct{}
@@ -160,6 +168,7 @@ type start struct {
 	cfg   *rest.Config
 	keys  keys
 	late  *lateHandler
+	door  *doorplate
 	ready func(Ready)
 	live  client.Client
 	// self is nobody, and peers nil, unless others may reach the store.
@@ -178,6 +187,10 @@ func (s *start) startAPI(ctx context.Context, o apiserver.Options) (err error) {
 	} else if s.api, err = apiserver.Start(ctx, o); err != nil {
 		return err
 	}
+	if s.host != nil {
+		s.door.pointTo(s.host.LoopbackConfig(), s.Host.Kubeconfig == "")
+	}
+	s.door.open(s.api.CACertificate())
 	s.cfg = s.api.LoopbackConfig()
 	kube, err := kubernetes.NewForConfig(s.cfg)
 	if err != nil {

@@ -60,6 +60,8 @@ type Options struct {
 	// Replicas lets another hub take over, by a door that agents dial; only where
 	// the hub stores outside itself.
 	Replicas bool
+	// HubFlags are further ones of the hub.
+	HubFlags []string
 }
 
 // Fleet is a running fleet as one test sees it.

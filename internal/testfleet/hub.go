@@ -35,6 +35,7 @@ type hubProcess struct {
 	store store // nil when it stores in itself
 	// registry is nil when content lies in a directory.
 	registry *contentRegistry
+	flags    []string // beside its own
 	// Dir is where everything of the hub and its store lies, DataDir the hub's own.
 	Dir, DataDir string
 	// API, Agents and Hooks are host:port.
@@ -62,7 +63,7 @@ func newHubProcess(dir string, o Options) (*hubProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hubProcess{store: store, registry: registry, Dir: dir, heartbeat: cmp.Or(o.Heartbeat, 500*time.Millisecond)}
+	h := &hubProcess{store: store, registry: registry, flags: o.HubFlags, Dir: dir, heartbeat: cmp.Or(o.Heartbeat, 500*time.Millisecond)}
 	if o.Replicas {
 		if h.door, err = newDoor(); err != nil {
 			return nil, err
@@ -90,6 +91,7 @@ func (h *hubProcess) prepare(name string) error {
 		args: []string{"hub", "--data-dir", h.DataDir, "--listen", h.API, "--agent-listen", h.Agents, "--heartbeat", h.heartbeat.String(),
 			"--source-allow", "127.0.0.0/8", "--hook-listen", h.Hooks},
 	}
+	h.args = append(h.args, h.flags...)
 	if h.store != nil {
 		h.args = append(h.args, h.store.flags()...)
 	}

@@ -92,6 +92,13 @@ func (p *Provider) Away(away bool) {
 	p.away = away
 }
 
+// Person has another sign in from now on.
+func (p *Provider) Person(claims map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.person = claims
+}
+
 // Lifetime is how long the ID tokens count that are given from now on.
 func (p *Provider) Lifetime(life time.Duration) {
 	p.mu.Lock()
