@@ -59,7 +59,8 @@ type RevisionSpec struct {
 	Secrets int32 `json:"secrets,omitempty"`
 	// +kubebuilder:validation:MaxLength=1024
 	Origin string `json:"origin,omitempty"`
-	// Author is who changed the Application's source, as the hub authenticated it.
+	// Author is who uploaded the content, as the hub authenticated them; absent for
+	// what the hub follows, and where the hub that took the upload has ended since.
 	// +kubebuilder:validation:MaxLength=1024
 	Author string `json:"author,omitempty"`
 	// Commit is what the content was rendered from, when it came from Git; of

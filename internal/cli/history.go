@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	follow "atoll.dev/atoll/internal/source"
 )
 
 // history is what `atoll history -o json` prints.
@@ -109,7 +110,7 @@ func (past history) pins(now time.Time) grid {
 }
 
 func (past history) revisions(now time.Time) grid {
-	g := grid{head: []string{"REVISION", "", "AGE", "OBJECTS", "FROM"}}
+	g := grid{head: []string{"REVISION", "", "AGE", "OBJECTS", "BY", "FROM"}}
 	for _, r := range past.Revisions {
 		mark := ""
 		if r.Name == past.Delivered {
@@ -118,11 +119,8 @@ func (past history) revisions(now time.Time) grid {
 		from := r.Spec.Origin
 		if commit := r.Spec.Commit; commit != nil {
 			from = revisionWords(commit)
-			if commit.Author != "" {
-				from += " (" + commit.Author + ")"
-			}
 		}
-		g.add(text(r.Name), text(mark), text(age(now, r.CreationTimestamp.Time)), text(fmt.Sprint(r.Spec.Objects)), text(from))
+		g.add(text(r.Name), text(mark), text(age(now, r.CreationTimestamp.Time)), text(fmt.Sprint(r.Spec.Objects)), text(follow.By(&r.Spec)), text(from))
 	}
 	return g
 }

@@ -14,6 +14,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/fleet"
+	follow "atoll.dev/atoll/internal/source"
 )
 
 // moment is one line of a timeline.
@@ -130,12 +131,12 @@ func (f *past) decided() []moment {
 		}
 	}
 	for _, r := range f.revisions {
-		by, message := "", fmt.Sprintf("%s, %s", r.Name, count(r.Spec.Objects, "object"))
-		if r.Spec.Origin != "" {
+		by, message := follow.By(&r.Spec), fmt.Sprintf("%s, %s", r.Name, count(r.Spec.Objects, "object"))
+		if r.Spec.Origin != "" && r.Spec.Origin != by {
 			message += " from " + r.Spec.Origin
 		}
 		if c := r.Spec.Commit; c != nil {
-			by, message = c.Author, strings.TrimSuffix(message+": "+c.Message, ": ")
+			message = strings.TrimSuffix(message+": "+c.Message, ": ")
 		}
 		add(&r.CreationTimestamp, by, "Revision", message)
 	}

@@ -29,7 +29,7 @@ func longPast() *past {
 		project: &v1alpha1.Project{Spec: v1alpha1.ProjectSpec{Freeze: &v1alpha1.Freeze{Reason: "audit", By: "bob", Since: &since}}},
 		revisions: []v1alpha1.Revision{
 			{ObjectMeta: made("shop-bbbbbbbbbbbb", 31*time.Minute), Spec: v1alpha1.RevisionSpec{Objects: 34, Commit: &v1alpha1.Commit{Author: "cleo", Message: "faster carts"}}},
-			{ObjectMeta: made("shop-aaaaaaaaaaaa", 72*time.Hour), Spec: v1alpha1.RevisionSpec{Objects: 33, Origin: "deploy/"}},
+			{ObjectMeta: made("shop-aaaaaaaaaaaa", 72*time.Hour), Spec: v1alpha1.RevisionSpec{Objects: 33, Origin: "deploy/", Author: "dora"}},
 		},
 	}
 }
@@ -41,8 +41,8 @@ func TestATimelineIsInTheOrderOfTime(t *testing.T) {
 	if !slices.IsSortedFunc(all, func(a, b moment) int { return a.At.Compare(b.At) }) {
 		t.Errorf("%+v", all)
 	}
-	if n := len(f.moments(before(100*time.Hour), "")); n != len(all)+1 {
-		t.Errorf("%d moments in four days, %d in one", n, len(all))
+	if older := f.moments(before(100*time.Hour), ""); len(older) != len(all)+1 || older[0].By != "dora" {
+		t.Errorf("%d moments in four days, %d in one: %+v", len(older), len(all), older[0])
 	}
 	for _, m := range f.moments(before(24*time.Hour), "us-east-1") {
 		if m.Cluster != "" && m.Cluster != "us-east-1" {

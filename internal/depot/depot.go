@@ -44,6 +44,7 @@ type Depot struct {
 	checks map[checkKey][]report.Problem
 
 	references references
+	uploaders  uploaders
 }
 
 type admission struct {
@@ -94,6 +95,8 @@ type Content struct {
 	Bytes     int64
 	Secrets   int
 	Origin    string
+	// Author is who uploaded it, if somebody did and the hub still knows.
+	Author string
 	// Commit is what it was rendered from, if the hub fetched it.
 	Commit *v1alpha1.Commit
 }
@@ -120,6 +123,7 @@ func (c Content) Revision(app *v1alpha1.Application) *v1alpha1.Revision {
 			Bytes:       c.Bytes,
 			Secrets:     int32(c.Secrets),
 			Origin:      c.Origin,
+			Author:      c.Author,
 			Commit:      c.Commit,
 		},
 	}
@@ -219,7 +223,7 @@ func (d *Depot) admit(ctx context.Context, app *v1alpha1.Application, namespace 
 				desired.Digest(upload.Digest).Short(), app.Namespace, app.Name, err)}
 		}
 		c := describe(b, data)
-		c.Origin = upload.Origin
+		c.Origin, c.Author = upload.Origin, d.uploaders.of(app.Namespace, c.Digest)
 		return c, nil
 	}
 	if source.Followed(app.Spec.Source) != nil {

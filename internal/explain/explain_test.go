@@ -39,7 +39,7 @@ func well(clusters ...string) explain.Facts {
 	project := &v1alpha1.Project{ObjectMeta: metav1.ObjectMeta{Name: "demo"}}
 	f := explain.Facts{
 		Now: now, Application: app, Project: project, Stored: true,
-		Revision: &v1alpha1.Revision{ObjectMeta: metav1.ObjectMeta{Name: "shop-1"}, Spec: v1alpha1.RevisionSpec{Objects: 12, Secrets: 1}},
+		Revision: &v1alpha1.Revision{ObjectMeta: metav1.ObjectMeta{Name: "shop-1"}, Spec: v1alpha1.RevisionSpec{Objects: 12, Secrets: 1, Author: "ann"}},
 		Decision: placement.Decision{Why: map[string]placement.Verdict{}, Message: fmt.Sprintf("on %d clusters", len(clusters))},
 	}
 	for _, name := range clusters {
@@ -374,6 +374,9 @@ func TestAllIsWell(t *testing.T) {
 	want := []explain.Stage{explain.Source, explain.Revision, explain.Placement, explain.Rollout, explain.Desired, explain.Delivery, explain.Apply, explain.Health}
 	if diff := cmp.Diff(want, stages); diff != "" {
 		t.Errorf("stages (-want +got):\n%s", diff)
+	}
+	if why := c.Links[1].Why; !strings.HasPrefix(why, "shop-1 holds 12 objects, by ann, the values") {
+		t.Errorf("whose it is: %s", why)
 	}
 	if why := c.Links[3].Why; !strings.HasPrefix(why, "a change reaches all 2 clusters at once") {
 		t.Errorf("how a change would travel: %s", why)

@@ -102,6 +102,9 @@ func (f Facts) revision() Link {
 	default:
 		l.Outcome = OK
 		l.Why = fmt.Sprintf("%s holds %s", f.Revision.Name, count(int(f.Revision.Spec.Objects), "object"))
+		if by := source.By(&f.Revision.Spec); by != "" && by != f.Revision.Spec.Origin {
+			l.Why += ", by " + by
+		}
 		if n := f.Revision.Spec.Secrets; n > 0 {
 			l.Why += fmt.Sprintf(", the values of %s apart and sealed", count(int(n), "Secret"))
 		}

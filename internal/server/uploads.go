@@ -20,13 +20,16 @@ import (
 
 // upload makes manifests durable in a project and returns their digest.
 func (s *server) upload(r *http.Request) (any, error) {
+	who, err := caller(r)
+	if err != nil {
+		return nil, err
+	}
 	project := &v1alpha1.Project{}
 	// Live: a person uploads right after making the project.
 	if err := s.Live.Get(r.Context(), types.NamespacedName{Name: r.PathValue("project")}, project); err != nil {
 		return nil, err
 	}
-	project, err := s.bound(r.Context(), project)
-	if err != nil {
+	if project, err = s.bound(r.Context(), project); err != nil {
 		return nil, err
 	}
 	var u fleet.Upload
@@ -55,6 +58,7 @@ func (s *server) upload(r *http.Request) (any, error) {
 	case len(violations) > 0:
 		return fleet.Receipt{Violations: violations}, nil
 	}
+	s.Depot.UploadedBy(project.Name, c.Digest, who.GetName())
 	return receipt(c), nil
 }
 
