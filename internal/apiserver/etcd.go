@@ -17,7 +17,7 @@ import (
 )
 
 // walSegmentSize is preallocated, so it bounds what an idle hub takes on disk.
-const walSegmentSize = 16 << 20
+const walSegmentSize = 8 << 20
 
 var setWALSegmentSize = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegmentSize })
 
@@ -71,8 +71,10 @@ func etcdConfig(dir dataDir, socket string, log io.Writer) *embed.Config {
 	// the store syncs the disk again, and writes wait for that: once a second, not
 	// ten times, is a quarter less CPU for each and shorter tails.
 	config.BackendBatchInterval = time.Second
-	// Old entries are kept for slow followers, of which there are none.
-	config.SnapshotCount, config.SnapshotCatchUpEntries = 5000, 500
+	// Old entries are kept for slow followers, of which there are none, and segments
+	// of the log for people who look into them; what a start needs is never removed.
+	config.SnapshotCount, config.SnapshotCatchUpEntries = 2000, 100
+	config.MaxWalFiles = 2
 	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
 	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(zapcore.NewCore(encoder, zapcore.AddSync(log), zap.WarnLevel)))
 	return config
