@@ -99,17 +99,14 @@ func unwell(app *v1alpha1.Application) bool {
 	return n.InSync < n.Placed || n.Healthy < n.Placed
 }
 
-// members fires what connected clusters say, one alert for each way to be unwell.
-// Clusters that are away are alerts of their own, and not one for each of their
-// applications.
+// members fires what clusters say, one alert for each way to be unwell. What one
+// said that is away now has not come right by that; its silence is an alert of its
+// own, and not one for each of its applications.
 func (e *evaluation) members(app *v1alpha1.Application, all []observed.Member) {
 	ways := map[string]*way{}
 	for _, m := range all {
-		if m.Connection != v1alpha1.Connected {
-			continue
-		}
 		since := turned(app.Status.Conditions, v1alpha1.ConditionReady, app.CreationTimestamp.Time)
-		if m.Current() && m.State.Since > 0 {
+		if said(m) && m.State.Since > 0 {
 			since = time.UnixMilli(m.State.Since)
 		}
 		for _, rule := range waysOf(m) {
@@ -127,7 +124,7 @@ func (e *evaluation) members(app *v1alpha1.Application, all []observed.Member) {
 		if w == nil {
 			continue
 		}
-		a := about(app, w.since, fmt.Sprintf("%s on %s: %s", verb[r.Name], some(w.named, w.count), w.first.Why()))
+		a := about(app, w.since, fmt.Sprintf("%s on %s: %s", verb[r.Name], some(w.named, w.count), why(w.first)))
 		a.Count, a.Named = w.count, w.named
 		if r.Name == DeletionHeld {
 			a.Do = allowDeletion(app)
@@ -136,27 +133,43 @@ func (e *evaluation) members(app *v1alpha1.Application, all []observed.Member) {
 	}
 }
 
-// waysOf are the rules that hold of a connected cluster. What it does not say is
+// said tells that the last report speaks of what the cluster should run now.
+func said(m observed.Member) bool {
+	return !m.Reported.IsZero() && m.Want != "" && m.State.Entry == m.Want
+}
+
+// waysOf are the rules that hold of a cluster. What a connected one does not say is
 // not well either.
 func waysOf(m observed.Member) []string {
+	connected := m.Connection == v1alpha1.Connected
 	var rules []string
-	switch {
-	case m.State.HeldDeletion != "":
-		rules = append(rules, DeletionHeld)
-	case m.Sync() == report.Held:
-		rules = append(rules, ApplicationHeld)
-	case m.Sync() == report.Failed:
-		rules = append(rules, ApplicationFailed)
-	case m.Sync() == report.Drifted:
-		rules = append(rules, ApplicationDrifted)
+	if said(m) {
+		switch {
+		case m.State.HeldDeletion != "":
+			rules = append(rules, DeletionHeld)
+		case m.State.Sync == report.Held:
+			rules = append(rules, ApplicationHeld)
+		case m.State.Sync == report.Failed:
+			rules = append(rules, ApplicationFailed)
+		case m.State.Sync == report.Drifted:
+			rules = append(rules, ApplicationDrifted)
+		}
+		if m.State.Health == report.HealthDegraded {
+			rules = append(rules, ApplicationDegraded)
+		}
 	}
-	switch {
-	case m.Health() == report.HealthDegraded:
-		rules = append(rules, ApplicationDegraded)
-	case len(rules) == 0 && (m.Sync() != report.InSync || m.Health() != report.HealthHealthy):
+	if connected && len(rules) == 0 && (m.Sync() != report.InSync || m.Health() != report.HealthHealthy) {
 		rules = append(rules, ApplicationNotConverging)
 	}
 	return rules
+}
+
+// why is what the cluster said, with whether it still says so.
+func why(m observed.Member) string {
+	if m.Connection != v1alpha1.Connected && m.State.Message != "" {
+		return m.State.Message + " (as it was when the cluster was heard last)"
+	}
+	return m.Why()
 }
 
 // verb is what an application is on clusters.

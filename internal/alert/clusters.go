@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -49,8 +50,7 @@ func (e *evaluation) cluster(rule string, c *v1alpha1.Cluster, since time.Time, 
 	e.fire(rule, Alert{Labels: labels, Named: []string{c.Name}, Summary: "cluster " + c.Name + ": " + summary, Do: do, Since: since})
 }
 
-// link fires at most one rule for a cluster that is not connected: who was never
-// let in cannot be lost.
+// link is how a cluster stands to the hub. Who was never let in cannot be lost.
 func (e *evaluation) link(c *v1alpha1.Cluster, applications int) {
 	since := func(t *metav1.Time) time.Time {
 		if t == nil {
@@ -70,10 +70,14 @@ func (e *evaluation) link(c *v1alpha1.Cluster, applications int) {
 	case conn.State == v1alpha1.Disconnected:
 		e.cluster(ClusterDisconnected, c, since(conn.Since), describe,
 			fmt.Sprintf("the agent is not connected; it keeps enforcing what it last received, and gets no change of the %d applications placed there", applications))
+		e.cluster(AgentStale, c, since(conn.Since), "atoll remove "+c.Name, "its agent has been away for a month, and its enrolment still counts; end it if nobody expects the cluster back")
 	case conn.State == v1alpha1.Stale:
 		e.cluster(ClusterStale, c, since(conn.Since), describe, "the link is open, and heartbeats are late")
 	case conn.State != v1alpha1.Connected:
 		e.cluster(ClusterNeverJoined, c, c.CreationTimestamp.Time, describe, "it is accepted, and no agent has connected yet")
+	case applications == 0:
+		// Since when, nobody wrote down: at least a new cluster is given time.
+		e.cluster(ClusterUnused, c, c.CreationTimestamp.Time, describe, "no application is placed on it")
 	}
 }
 
@@ -109,6 +113,13 @@ func (e *evaluation) certificates(all []certificates.Certificate) {
 			continue
 		}
 		ends := c.Expires.UTC().Format(time.RFC3339)
+		if c.Problem != "" {
+			e.fire(HubCertificateExpiring, Alert{
+				Labels: map[string]string{LabelCertificate: c.Use}, Named: []string{c.Use}, Do: "atoll certificates",
+				Summary: fmt.Sprintf("nobody knows when the certificate of the %s ends: %s", c.Use, c.Problem),
+			})
+			continue
+		}
 		if c.Cluster == "" {
 			e.fire(HubCertificateExpiring, Alert{
 				Labels: map[string]string{LabelCertificate: c.Use}, Named: []string{c.Name}, Since: c.Late, Do: "atoll certificates",
@@ -127,19 +138,34 @@ func (e *evaluation) certificates(all []certificates.Certificate) {
 	}
 }
 
-// newestKubernetes is the latest version that a cluster runs, "" without any.
+// newestKubernetes is the latest version that clusters run, "" without any. Among
+// three or more, what one alone says to run does not count: it would make all
+// others old.
 func newestKubernetes(clusters []v1alpha1.Cluster) string {
-	newest, text := (*version.Version)(nil), ""
+	var all []*version.Version
 	for i := range clusters {
-		f := clusters[i].Status.Facts
-		if f == nil {
-			continue
-		}
-		if v, err := version.ParseGeneric(f.KubernetesVersion); err == nil && (newest == nil || newest.LessThan(v)) {
-			newest, text = v, f.KubernetesVersion
+		if f := clusters[i].Status.Facts; f != nil {
+			if v, err := version.ParseGeneric(f.KubernetesVersion); err == nil {
+				all = append(all, v)
+			}
 		}
 	}
-	return text
+	slices.SortFunc(all, func(a, b *version.Version) int {
+		switch {
+		case a.LessThan(b):
+			return 1
+		case b.LessThan(a):
+			return -1
+		}
+		return 0
+	})
+	switch len(all) {
+	case 0:
+		return ""
+	case 1, 2:
+		return all[0].String()
+	}
+	return all[1].String()
 }
 
 // behind is by how many minor versions one is older than other; 0 for what is no

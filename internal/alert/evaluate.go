@@ -29,7 +29,7 @@ const apart = 25
 
 // Evaluate tells what holds at now, worst first.
 func Evaluate(s State, now time.Time) []Alert {
-	e := &evaluation{now: now, found: map[string][]Alert{}}
+	e := &evaluation{now: now, found: map[string][]Alert{}, seen: map[string]bool{}}
 	e.clusters(s)
 	e.certificates(s.Certificates)
 	for i := range s.Applications {
@@ -47,6 +47,7 @@ func Evaluate(s State, now time.Time) []Alert {
 type evaluation struct {
 	now   time.Time
 	found map[string][]Alert
+	seen  map[string]bool // by ID
 }
 
 // lasted tells that a state is as old as a rule asks for; one of unknown age is.
@@ -65,7 +66,8 @@ func (e *evaluation) fire(rule string, a Alert) {
 	if !a.Since.IsZero() {
 		a.Since = a.Since.UTC()
 	}
-	if same := slices.IndexFunc(e.found[rule], func(b Alert) bool { return b.ID() == a.ID() }); same < 0 {
+	if id := a.ID(); !e.seen[id] {
+		e.seen[id] = true
 		e.found[rule] = append(e.found[rule], a)
 	}
 }

@@ -1,6 +1,7 @@
 package alert_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,6 +70,12 @@ func TestEachRuleHoldsOfWhatItIsAbout(t *testing.T) {
 	behind.Status.Facts = &v1alpha1.Facts{KubernetesVersion: "v1.32.9-gke.100", Agent: &v1alpha1.AgentFacts{Version: "v0.1.4"}}
 	odd := cluster("odd", v1alpha1.Connected, time.Hour)
 	odd.Status.Facts = &v1alpha1.Facts{KubernetesVersion: "\x1b[31m", Agent: &v1alpha1.AgentFacts{Version: "dev"}}
+	same, liar := *upgraded.DeepCopy(), *odd.DeepCopy()
+	same.Name, same.Spec.Agent = "same", nil
+	liar.Name, liar.Status.Facts.KubernetesVersion = "liar", "v1.999.0"
+
+	unused := cluster("unused", v1alpha1.Connected, time.Hour)
+	unused.CreationTimestamp = ago(8 * 24 * time.Hour)
 
 	for _, c := range []struct {
 		what  string
@@ -79,15 +86,18 @@ func TestEachRuleHoldsOfWhatItIsAbout(t *testing.T) {
 		{"a cluster that was just lost", alert.State{Clusters: []v1alpha1.Cluster{cluster("a", v1alpha1.Disconnected, time.Minute)}}, []string{}},
 		{"a cluster that is lost, and one that is well", alert.State{Clusters: []v1alpha1.Cluster{cluster("a", v1alpha1.Disconnected, time.Hour), cluster("b", v1alpha1.Connected, time.Hour)}},
 			[]string{"ClusterDisconnected cluster/a"}},
+		{"an agent that is long away, and a cluster that nobody uses", alert.State{Clusters: []v1alpha1.Cluster{cluster("a", v1alpha1.Disconnected, 40*24*time.Hour), unused}},
+			[]string{"ClusterDisconnected cluster/a", "AgentStale cluster/a", "ClusterUnused cluster/unused"}},
 		{"late heartbeats", alert.State{Clusters: []v1alpha1.Cluster{cluster("a", v1alpha1.Stale, time.Hour)}}, []string{"ClusterStale cluster/a"}},
 		{"who was never let in", alert.State{Clusters: []v1alpha1.Cluster{unaccepted, unconfirmed, unjoined}},
 			[]string{"ClusterUnconfirmed cluster/old", "ClusterNeverJoined cluster/none", "ClusterNotAccepted cluster/new"}},
-		{"versions that lie apart, and what is no version", alert.State{Version: "v0.3.2", Clusters: []v1alpha1.Cluster{upgraded, behind, odd}},
+		{"versions that lie apart, and what is no version", alert.State{Version: "v0.3.2", Clusters: []v1alpha1.Cluster{upgraded, behind, odd, same, liar}},
 			[]string{"AgentUpgradeFailed cluster/up", "AgentVersionSkew cluster/behind", "KubernetesVersionSkew cluster/behind"}},
 		{"certificates", alert.State{Certificates: []certificates.Certificate{
 			{Use: "agents' root", Late: now, Expires: now.Add(time.Hour)}, {Use: "API", Late: now.Add(time.Second), Expires: now.Add(time.Hour)},
-			{Use: "agent", Cluster: "a", Late: now.Add(-time.Hour)}, {Use: "agent", Cluster: "away"}}},
-			[]string{"HubCertificateExpiring agents' root", "AgentCertificateNotRenewed cluster/a"}},
+			{Use: "agent", Cluster: "a", Late: now.Add(-time.Hour)}, {Use: "agent", Cluster: "away"},
+			certificates.Unreadable("authority", errors.New("no file"))}},
+			[]string{"HubCertificateExpiring authority", "HubCertificateExpiring agents' root", "AgentCertificateNotRenewed cluster/a"}},
 		{"applications that do not get as far as clusters", alert.State{Applications: []v1alpha1.Application{
 			application("bad", isNot(v1alpha1.ConditionAccepted, "Invalid", "no", time.Hour)),
 			application("cut", isNot(v1alpha1.ConditionFetched, "Unreachable", "no host", time.Hour), isNot(v1alpha1.ConditionAccepted, "Unreachable", "no host", time.Hour)),
@@ -128,7 +138,7 @@ func TestWhatAnApplicationSuffersOnManyClustersIsOneAlertThatNamesSome(t *testin
 		member("lately", report.Failed, report.HealthHealthy, time.Minute),
 		member("well", report.InSync, report.HealthHealthy, time.Hour),
 	}
-	away := member("away", report.Failed, report.HealthDegraded, time.Hour)
+	away := member("away", report.InSync, report.HealthHealthy, time.Hour) // is an alert of its own
 	away.Connection = v1alpha1.Disconnected
 	members = append(members, away)
 	for i := range 12 {
@@ -146,6 +156,25 @@ func TestWhatAnApplicationSuffersOnManyClustersIsOneAlertThatNamesSome(t *testin
 	}
 	if d := cmp.Diff(want, got[0]); d != "" {
 		t.Error(d)
+	}
+}
+
+// That nobody hears of it any more makes nothing well, and resolves no alert.
+func TestWhatWasSaidLastCountsWhileAClusterIsAway(t *testing.T) {
+	m := member("a", report.Failed, report.HealthDegraded, time.Hour)
+	for _, fromTerm := range []bool{true, false} {
+		m.Connection, m.FromTerm = v1alpha1.Disconnected, fromTerm // or the hub was started again
+		got := alert.Evaluate(on(application("shop"), []observed.Member{m}), now)
+		if d := cmp.Diff([]string{"ApplicationDegraded demo/shop", "ApplicationFailed demo/shop"}, names(got)); d != "" {
+			t.Fatal(d)
+		}
+		if want := "demo/shop: not applied on a: said by a (as it was when the cluster was heard last)"; got[1].Summary != want {
+			t.Errorf("it says %q", got[1].Summary)
+		}
+	}
+	m.Want = "sha256:2" // what it said is of something else
+	if got := alert.Evaluate(on(application("shop"), []observed.Member{m}), now); len(got) > 0 {
+		t.Errorf("%v", names(got))
 	}
 }
 

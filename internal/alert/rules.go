@@ -19,6 +19,8 @@ const (
 	ClusterUnconfirmed       = "ClusterUnconfirmed"
 	ClusterNotAccepted       = "ClusterNotAccepted"
 	ClusterNeverJoined       = "ClusterNeverJoined"
+	ClusterUnused            = "ClusterUnused"
+	AgentStale               = "AgentStale"
 	AgentCertificateLate     = "AgentCertificateNotRenewed"
 	AgentUpgradeFailed       = "AgentUpgradeFailed"
 	AgentVersionSkew         = "AgentVersionSkew"
@@ -46,6 +48,8 @@ var Rules = []Rule{
 	{ClusterUnconfirmed, Warning, time.Hour, "a cluster waits to be confirmed to a hub that was restored or rebuilt"},
 	{ClusterNotAccepted, Info, time.Hour, "an agent has enrolled and waits to be accepted"},
 	{ClusterNeverJoined, Info, 24 * time.Hour, "a cluster is registered, and no agent ever connected"},
+	{ClusterUnused, Info, 7 * 24 * time.Hour, "a cluster is registered for a week, connected, and no application is placed on it"},
+	{AgentStale, Warning, 30 * 24 * time.Hour, "an agent has been away for a month, and its enrolment still counts"},
 	{AgentCertificateLate, Warning, 0, "a connected agent should have renewed its certificate by now"},
 	{AgentUpgradeFailed, Warning, 0, "the upgrade of an agent was taken back or refused"},
 	{AgentVersionSkew, Warning, 0, "an agent is two or more minor versions from its hub; more than three are not supported"},

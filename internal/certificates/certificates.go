@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -26,16 +25,25 @@ type Certificate struct {
 	Cluster string    `json:"cluster,omitempty"`
 	Owner   string    `json:"owner,omitempty"`
 	Begins  time.Time `json:"begins,omitzero"`
-	Expires time.Time `json:"expires"`
+	Expires time.Time `json:"expires,omitzero"`
 	// Late is when it should have been renewed at the latest; zero where the end
 	// alone tells nothing, as of an agent that is away.
 	Late time.Time `json:"late,omitzero"`
 	// Renewal says who renews it, or which command.
 	Renewal string `json:"renewal,omitempty"`
+	// Problem is why nothing else is known of it.
+	Problem string `json:"problem,omitempty"`
 }
 
-// Overdue tells that nobody renewed it in time.
-func (c Certificate) Overdue(now time.Time) bool { return !c.Late.IsZero() && !now.Before(c.Late) }
+// Overdue tells that nobody renewed it in time, or that nobody can know.
+func (c Certificate) Overdue(now time.Time) bool {
+	return c.Problem != "" || !c.Late.IsZero() && !now.Before(c.Late)
+}
+
+// Unreadable is a certificate of the hub of which only its use is known.
+func Unreadable(use string, err error) Certificate {
+	return Certificate{Use: use, Problem: err.Error()}
+}
 
 // Spare is how much of its life a certificate has left when it is late, and Renewal
 // who renews it.
@@ -71,7 +79,7 @@ func Of(use string, c *x509.Certificate, spare Spare) Certificate {
 func Parse(use string, text []byte, spare Spare) (Certificate, error) {
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return Certificate{}, fmt.Errorf("read the certificate of the %s: %w", use, errors.New("no PEM certificate in it"))
+		return Certificate{}, fmt.Errorf("read the certificate of the %s: no PEM certificate in it", use)
 	}
 	c, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
@@ -92,7 +100,7 @@ func OfAgents(clusters []v1alpha1.Cluster) []Certificate {
 			continue
 		}
 		one := Certificate{
-			Use: "agent", Name: c.Name, Cluster: c.Name, Owner: c.Spec.Owner,
+			Use: "agent", Name: c.Name, Issuer: "agents' root", Cluster: c.Name, Owner: c.Spec.Owner,
 			Expires: id.CertificateExpires.UTC(), Renewal: "the agent",
 		}
 		if c.Status.Connection.State == v1alpha1.Connected {

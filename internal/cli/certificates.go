@@ -87,13 +87,16 @@ func writeCertificates(w io.Writer, all []certificates.Certificate, v view) erro
 	g := grid{head: []string{"USE", "NAME", "ISSUER", "OWNER", "ENDS", "IN", "RENEWED BY"}, width: v.width}
 	for _, c := range all {
 		left, p := age(c.Expires, v.now), plain
+		ends := c.Expires.UTC().Format(time.DateOnly)
 		switch {
+		case c.Problem != "":
+			ends, left, p = "unknown", c.Problem, red
 		case !v.now.Before(c.Expires):
 			left, p = "ended "+ago(v.now, c.Expires), red
 		case c.Overdue(v.now):
 			p = yellow
 		}
-		g.add(text(c.Use), text(c.Name), text(fallback(c.Issuer, "agents' root")), text(orNone(c.Owner)), text(c.Expires.UTC().Format(time.DateOnly)), cell{left, p}, text(c.Renewal))
+		g.add(text(c.Use), text(c.Name), text(orNone(c.Issuer)), text(orNone(c.Owner)), text(ends), cell{left, p}, text(c.Renewal))
 	}
 	return g.write(w, v.ink)
 }

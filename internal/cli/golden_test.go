@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -126,8 +127,9 @@ func firing() []alert.Alert {
 
 func inventory() []certificates.Certificate {
 	return []certificates.Certificate{
-		{Use: "agent", Name: "us-west-2", Cluster: "us-west-2", Owner: "platform", Expires: before(time.Hour), Renewal: "the agent"},
+		{Use: "agent", Name: "us-west-2", Issuer: "agents' root", Cluster: "us-west-2", Owner: "platform", Expires: before(time.Hour), Renewal: "the agent"},
 		{Use: "API", Name: "atoll-hub", Issuer: "atoll-ca", Expires: now.Add(5 * 24 * time.Hour), Late: before(time.Hour), Renewal: "the hub"},
+		certificates.Unreadable("agents' port", errors.New("no key")),
 	}
 }
 

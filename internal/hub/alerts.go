@@ -3,9 +3,7 @@ package hub
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,21 +31,18 @@ func (h *hub) watched(ctx context.Context) (alert.State, error) {
 	if err := h.mgr.GetClient().List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
 		return alert.State{}, fmt.Errorf("read applications for alerts: %w", err)
 	}
-	own, err := h.certificates()
-	if err != nil {
-		return alert.State{}, err
-	}
 	return alert.State{
 		Version: version.Version, Clusters: clusters.Items, Applications: apps.Items,
 		Members: func(app *v1alpha1.Application) []observed.Member {
 			return application.Members(app, h.book, h.fleet, clock.Now(), h.gateway.Heartbeat)
 		},
-		Certificates: append(own, certificates.OfAgents(clusters.Items)...),
+		Certificates: append(h.certificates(), certificates.OfAgents(clusters.Items)...),
 	}, nil
 }
 
 // certificates are the hub's own: of its authorities, and of its two ports.
-func (h *hub) certificates() ([]certificates.Certificate, error) {
+// One that cannot be read is one of them, and keeps nobody from the rest.
+func (h *hub) certificates() []certificates.Certificate {
 	roots := h.ca.Roots()
 	texts := []struct {
 		use, file string
@@ -61,25 +56,25 @@ func (h *hub) certificates() ([]certificates.Certificate, error) {
 	}
 	var all []certificates.Certificate
 	for _, t := range texts {
+		var err error
 		if t.file != "" {
-			var err error
-			if t.pem, err = os.ReadFile(t.file); errors.Is(err, fs.ErrNotExist) {
-				continue // the host's, where that serves the API
-			} else if err != nil {
-				return nil, fmt.Errorf("read the certificate of the %s: %w", t.use, err)
-			}
+			t.pem, err = os.ReadFile(t.file)
 		}
-		c, err := certificates.Parse(t.use, t.pem, t.spare)
+		c := certificates.Certificate{}
+		if err == nil {
+			c, err = certificates.Parse(t.use, t.pem, t.spare)
+		}
 		if err != nil {
-			return nil, err
+			c = certificates.Unreadable(t.use, err)
 		}
 		all = append(all, c)
 	}
+	const use = "agents' port"
 	port, err := h.gatewayCertificate.GetCertificate(nil)
 	if err != nil {
-		return nil, err
+		return append(all, certificates.Unreadable(use, err))
 	}
-	return append(all, certificates.Of("agents' port", port.Leaf, certificates.OfGateway)), nil
+	return append(all, certificates.Of(use, port.Leaf, certificates.OfGateway))
 }
 
 // pushAlerts tells Alertmanagers, from when the fleet has had time to say how it

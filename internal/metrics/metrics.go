@@ -181,6 +181,7 @@ func showCertificates(show shower, state alert.State) {
 	first := time.Time{}
 	for _, c := range state.Certificates {
 		switch {
+		case c.Problem != "": // what is not known is no number; it alerts
 		case c.Cluster == "":
 			show(expiry, float64(c.Expires.Unix()), c.Use)
 		case !c.Late.IsZero() && (first.IsZero() || c.Expires.Before(first)):

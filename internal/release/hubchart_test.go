@@ -125,7 +125,8 @@ func TestTheHubsReplicasShareKeysAndContent(t *testing.T) {
 func TestTheHubsChartOpensWhatItIsAskedFor(t *testing.T) {
 	file := packaged(t, "atoll", "v1.2.3")
 	asked := map[string]any{"hooks": map[string]any{"enabled": true}, "sourceAllow": []any{"10.0.7.0/24", "127.0.0.1"},
-		"networkPolicy": map[string]any{"enabled": true}, "secretNamespaces": []any{"shop", "*"}}
+		"networkPolicy": map[string]any{"enabled": true}, "secretNamespaces": []any{"shop", "*"},
+		"alertmanagers": []any{"http://alertmanager-0.monitoring:9093", "http://alertmanager-1.monitoring:9093"}}
 	for _, on := range []bool{true, false} {
 		values := hubValues()
 		if on {
@@ -136,12 +137,13 @@ func TestTheHubsChartOpensWhatItIsAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		for words, in := range map[string]string{
-			"--hook-listen=0.0.0.0:7446":           "Deployment atoll-hub",
-			"--source-allow=10.0.7.0/24,127.0.0.1": "Deployment atoll-hub",
-			"targetPort: hooks":                    "Service atoll-hub-hooks",
-			"port: hooks":                          "NetworkPolicy atoll-hub",
-			"- secrets\n":                          "ClusterRole atoll-hub",
-			"namespace: shop":                      "RoleBinding atoll-hub-project",
+			"--hook-listen=0.0.0.0:7446":                           "Deployment atoll-hub",
+			"--source-allow=10.0.7.0/24,127.0.0.1":                 "Deployment atoll-hub",
+			"--alertmanager=http://alertmanager-1.monitoring:9093": "Deployment atoll-hub",
+			"targetPort: hooks":                                    "Service atoll-hub-hooks",
+			"port: hooks":                                          "NetworkPolicy atoll-hub",
+			"- secrets\n":                                          "ClusterRole atoll-hub",
+			"namespace: shop":                                      "RoleBinding atoll-hub-project",
 		} {
 			data, err := sigsyaml.Marshal(got[in])
 			if err != nil {

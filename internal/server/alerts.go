@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"atoll.dev/atoll/internal/alert"
 	"atoll.dev/atoll/internal/certificates"
@@ -43,7 +42,7 @@ func (s *server) alertPart(ctx context.Context, o *fleet.Overview) error {
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	n := alert.Count(all)
-	o.Alerts = fleet.AlertTotals{Critical: n[alert.Critical], Warning: n[alert.Warning], Info: n[alert.Info], Worst: &slices.Clone(all[:1])[0]}
+	n, worst := alert.Count(all), all[0]
+	o.Alerts = fleet.AlertTotals{Critical: n[alert.Critical], Warning: n[alert.Warning], Info: n[alert.Info], Worst: &worst}
 	return nil
 }

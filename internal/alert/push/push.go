@@ -146,6 +146,9 @@ func (r *receiver) tell(ctx context.Context) error {
 	for id, p := range r.told {
 		if _, ok := firing[id]; !ok {
 			p.EndsAt = now
+			if p.StartsAt != nil && p.StartsAt.After(now) {
+				p.EndsAt = *p.StartsAt // the clock was set back; what ends before it begins is refused
+			}
 			body = append(body, p)
 		}
 	}
