@@ -24,6 +24,7 @@ const (
 	DriftCorrected = "application.drift.corrected"
 	RolloutBegun   = "application.rollout.begun"
 	WavePassed     = "application.rollout.wave-passed"
+	Waiting        = "application.rollout.waiting"
 	Halted         = "application.rollout.halted"
 	RollingBack    = "application.rollout.rolling-back"
 	RolledBack     = "application.rollout.rolled-back"

@@ -35,8 +35,10 @@ func (s *Seen) Rollout(run *v1alpha1.RolloutRun) []Event {
 		out = append(out, *e)
 	}
 	out = append(out, s.waves(run, at)...)
-	if e := s.phase(run, at); e != nil {
-		out = append(out, *e)
+	for _, e := range []*Event{s.phase(run, at), s.waiting(run, at)} {
+		if e != nil {
+			out = append(out, *e)
+		}
 	}
 	if run.Status.Phase.Final() {
 		s.Forget(run.UID)
@@ -57,6 +59,21 @@ func (s *Seen) phase(run *v1alpha1.RolloutRun, at time.Time) *Event {
 		return next
 	}
 	return nil
+}
+
+// waiting tells why a wave does not begin by itself, for its approval or its window:
+// of each reason once, whatever else moves the run meanwhile.
+func (s *Seen) waiting(run *v1alpha1.RolloutRun, at time.Time) *Event {
+	if run.Status.Phase != v1alpha1.RolloutWaiting {
+		if s.facts[run.UID]["waiting"] == "" {
+			s.turn(run.UID, "waiting", "for nothing")
+		}
+		return nil
+	}
+	key := fmt.Sprintf("%d %d %s", run.Status.Wave, run.Status.Resumed, run.Status.Message)
+	e := event(run, Waiting, key, at)
+	e.Data.Reason, e.Data.Message = string(run.Status.Phase), clip(run.Status.Message, maxMessage)
+	return s.news(run.UID, "waiting", key, &e)
 }
 
 // waves tells of those that passed since, and at the first look of the newest

@@ -122,6 +122,8 @@ func TestARolloutIsToldFromItsBeginToItsEnd(t *testing.T) {
 		{"", 0, 0, []string{notify.RolloutBegun}},
 		{v1alpha1.RolloutProgressing, 0, 0, nil},
 		{v1alpha1.RolloutProgressing, 1, 0, []string{notify.WavePassed}},
+		{v1alpha1.RolloutWaiting, 1, 0, []string{notify.Waiting}},
+		{v1alpha1.RolloutProgressing, 1, 0, nil},
 		{v1alpha1.RolloutWaiting, 1, 0, nil},
 		{v1alpha1.RolloutHalted, 1, 0, []string{notify.Halted}},
 		{v1alpha1.RolloutHalted, 1, 0, nil},
@@ -141,6 +143,41 @@ func TestARolloutIsToldFromItsBeginToItsEnd(t *testing.T) {
 				t.Errorf("told of %+v", e)
 			}
 		}
+	}
+}
+
+// TestWhyAWaveWaitsIsToldOnce for each reason, to those too who listen to a hub that
+// begins while it waits.
+func TestWhyAWaveWaitsIsToldOnce(t *testing.T) {
+	run := &v1alpha1.RolloutRun{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "shop-1", UID: "of-run", CreationTimestamp: at(0)}}
+	run.Spec.Plan = v1alpha1.RolloutPlan{Application: "shop", Target: v1alpha1.Version{Digest: string(desired.Sum([]byte("x")))}, Waves: make([]v1alpha1.RolloutWave, 2)}
+	run.Status.Wave = 1
+	seen, ids := notify.NewSeen(), map[string]bool{}
+	var told []string
+	for i, message := range []string{"", "waits for its window", "waits for approval", "", "waits for approval", "waits for its window, another"} {
+		if run.Status.Phase = v1alpha1.RolloutWaiting; message == "" {
+			run.Status.Phase = v1alpha1.RolloutProgressing
+		}
+		run.Status.Message = message
+		for _, e := range seen.Rollout(run) {
+			if e.Type != notify.Waiting {
+				continue
+			}
+			told, ids[e.ID()] = append(told, e.Data.Message), true
+			if e.First || e.Data.Wave != 2 {
+				t.Errorf("look %d: %+v", i, e)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"waits for its window", "waits for approval", "waits for its window, another"}, told); diff != "" || len(ids) != 3 {
+		t.Errorf("%d ids, told (-want +got):\n%s", len(ids), diff)
+	}
+	found := false
+	for _, e := range notify.NewSeen().Rollout(run) {
+		found = found || e.Type == notify.Waiting && e.First && ids[e.ID()]
+	}
+	if !found {
+		t.Error("a hub that begins tells it as another event, or not")
 	}
 }
 

@@ -110,10 +110,11 @@ func (r *Intent) tell(app *v1alpha1.Application, plan assign.Plan, next intentSt
 	}
 }
 
-// sameWord tells that the application's condition said so before.
+// sameWord tells that the application's condition said so before. A rollout may wait
+// for one thing after the other.
 func sameWord(c *metav1.Condition, app *v1alpha1.Application) bool {
 	old := meta.FindStatusCondition(app.Status.Conditions, c.Type)
-	return old != nil && old.Reason == c.Reason
+	return old != nil && old.Reason == c.Reason && (c.Reason != string(v1alpha1.RolloutWaiting) || old.Message == c.Message)
 }
 
 // maxNote is what the API server allows in an event.
