@@ -49,6 +49,10 @@ func aPlan() *fleet.PlanAnswer {
 			Rollout: &plan.Rollout{OnFailure: v1alpha1.Halt, Absent: []string{"eu-2"}, Waves: []v1alpha1.RolloutWave{
 				{Clusters: []string{"eu-1"}, Soak: metav1.Duration{Duration: 15 * time.Minute}}, {Clusters: []string{"eu-2", "us-2"}, Approval: true, Gates: []v1alpha1.Gate{{Name: "errors"}}},
 			}},
+			Policies: []plan.Broken{
+				{Policy: "no-host-access", Binding: "no-host-access", Severity: "critical", Effect: "Deny", Ref: report.ObjectRef{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}, Message: "privileged containers: web", Clusters: []string{"eu-1", "eu-2"}},
+				{Policy: "requests-set", Severity: "low", Effect: "Warn", Ref: report.ObjectRef{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}, Message: "no requests for CPU or memory: web", Clusters: []string{"eu-1"}},
+			},
 			Live: []plan.Finding{
 				{Kind: plan.FoundConflict, Ref: deploymentWeb, Clusters: []string{"us-2"}, Message: "it is there already, by kubectl, and not Atoll's: it is refused where it says otherwise; spec.adopt takes it over"},
 				{Kind: plan.FoundOwned, Ref: old, Clusters: []string{"us-2"}, Message: "application demo/old keeps it there"},

@@ -92,6 +92,8 @@ var sarifRules = []struct{ id, level, text string }{
 	{"refused", "error", "The project may not deliver it, or it cannot be delivered"},
 	{"api-missing", "error", "A cluster does not serve the kind"},
 	{"api-deprecated", "warning", "The kind is deprecated on a cluster"},
+	{"policy-denied", "error", "A policy of a cluster would refuse an object"},
+	{"policy-broken", "warning", "An object breaks a policy of a cluster, which lets it through"},
 	{"live-conflict", "error", "An object is there already, and others keep it"},
 	{"live-adoption", "warning", "An object is there already, and would be taken over"},
 	{"live-missing", "warning", "An object that would change is not there"},
@@ -155,6 +157,13 @@ func (s *sarif) plan(p *plan.Plan) {
 	for _, a := range p.APIs {
 		rule := map[plan.Level]string{plan.Missing: "api-missing", plan.Deprecated: "api-deprecated"}[a.Level]
 		s.find(rule, app, "%s %s (%s) on %s: %s", a.Version, a.Kind, list(refNames(a.Objects), 3), list(a.Clusters, 8), a.Message)
+	}
+	for _, v := range p.Policies {
+		rule := "policy-broken"
+		if v.Effect == "Deny" {
+			rule = "policy-denied"
+		}
+		s.find(rule, app+"/"+v.Ref.String(), "policy %s on %s: %s: %s", v.Policy, list(v.Clusters, 8), v.Ref, v.Message)
 	}
 	for _, f := range p.Live {
 		s.find(liveRules[f.Kind], app+"/"+f.Ref.String(), "%s on %s%s", f.Ref, list(f.Clusters, 8), foundWords(f))

@@ -32,6 +32,7 @@ func (v view) plan(b *strings.Builder, p *plan.Plan) {
 	}
 	v.loud(b, p)
 	v.trouble(b, p)
+	v.broken(b, p.Policies)
 	v.found(b, p.Live)
 	v.unknown(b, "  ", p.Unknown)
 	for i := range p.Classes {
@@ -57,6 +58,20 @@ func (v view) trouble(b *strings.Builder, p *plan.Plan) {
 		v.wrapped(b, "  ", fmt.Sprintf("%s %s %s (%s) on %s: %s", a.Level, a.Version, a.Kind, list(refNames(a.Objects), 3), list(a.Clusters, 8), a.Message), paint)
 	}
 }
+
+// broken is what the clusters' own policies say of its objects.
+func (v view) broken(b *strings.Builder, all []plan.Broken) {
+	for _, p := range all {
+		paint := yellow
+		if p.Effect == "Deny" {
+			paint = red
+		}
+		v.wrapped(b, "  ", fmt.Sprintf("Policy %s %s %s on %s: %s", p.Policy, policyWords[p.Effect], label(p.Ref), list(p.Clusters, 8), p.Message), paint)
+	}
+}
+
+// policyWords are what an API server does with what breaks a policy.
+var policyWords = map[string]string{"Deny": "would refuse", "Warn": "would warn of", "Audit": "would record"}
 
 // found is what the members were seen to have.
 func (v view) found(b *strings.Builder, all []plan.Finding) {

@@ -1,7 +1,9 @@
 package compliance
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -33,6 +35,7 @@ func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o
 	checks := s.checks(o)
 	found := make([]findings, len(w.objects))
 	var all sync.WaitGroup
+	failed := make(chan error, runtime.GOMAXPROCS(0))
 	next := make(chan int, len(w.objects))
 	for i := range w.objects {
 		next <- i
@@ -40,18 +43,27 @@ func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o
 	close(next)
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			for i := range next {
+			at := 0
+			// Expressions and objects are other people's, and so is what evaluates them:
+			// nothing of it may end a hub.
+			defer func() {
+				if r := recover(); r != nil {
+					failed <- fmt.Errorf("judge %s: %v", w.objects[at].ref, r)
+				}
+			}()
+			for at = range next {
 				if ctx.Err() != nil {
 					return
 				}
 				for _, check := range checks {
-					check(ctx, w, &w.objects[i], &found[i])
+					check(ctx, w, &w.objects[at], &found[at])
 				}
 			}
 		})
 	}
 	all.Wait()
-	if err := ctx.Err(); err != nil {
+	close(failed)
+	if err := cmp.Or(ctx.Err(), <-failed); err != nil {
 		return Report{}, err
 	}
 	r := Report{Violations: []Violation{}, Undecided: s.undecided, Objects: len(w.objects), Policies: len(s.rules)}

@@ -71,8 +71,11 @@ func matchOf(m *admissionv1.MatchResources) match {
 	return match{MatchResources: m, namespaces: namespaces, objects: objects}
 }
 
+// MaxPolicies bounds a set: to prepare each takes time and memory.
+const MaxPolicies = 500
+
 // Compile takes the policies and bindings among objects; what else there is may
-// be their parameters. The error, if any, is Faults.
+// be their parameters. What is wrong with them is told as Faults.
 func Compile(objects []*unstructured.Unstructured) (*Set, error) {
 	r, s := reader{}, &Set{}
 	for _, u := range objects {
@@ -81,6 +84,9 @@ func Compile(objects []*unstructured.Unstructured) (*Set, error) {
 		} else {
 			s.params = append(s.params, u)
 		}
+	}
+	if len(r.policies) > MaxPolicies {
+		return nil, fmt.Errorf("there are %d policies, and at most %d are judged by at once", len(r.policies), MaxPolicies)
 	}
 	bound := map[string][]binding{}
 	for _, b := range r.bindings {

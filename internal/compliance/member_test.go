@@ -183,7 +183,7 @@ spec:
 	return all.String()
 }
 
-func manifests(t *testing.T, text string) []*unstructured.Unstructured {
+func manifests(t testing.TB, text string) []*unstructured.Unstructured {
 	t.Helper()
 	objects, err := compliance.Read([]content.File{{Name: "m.yaml", Data: []byte(text)}})
 	if err != nil {

@@ -61,6 +61,8 @@ type Plan struct {
 	// APIs are kinds that clusters do not serve, or not for long any more.
 	APIs    []API    `json:"apis,omitempty"`
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Policies are those of the clusters that its objects would break.
+	Policies []Broken `json:"policies,omitempty"`
 	// Waits is why nothing of it would begin now.
 	Waits string `json:"waits,omitempty"`
 	// Live is what members were found to be like, where they were asked.
@@ -184,6 +186,19 @@ type API struct {
 	Message  string             `json:"message"`
 	Clusters []string           `json:"clusters"`
 	Objects  []report.ObjectRef `json:"objects"`
+}
+
+// Broken is an object that breaks a policy which is delivered to the same clusters.
+type Broken struct {
+	Policy   string `json:"policy"`
+	Binding  string `json:"binding,omitempty"`
+	Severity string `json:"severity"`
+	// Effect is what the API server does: Deny, Warn or Audit.
+	Effect   string           `json:"effect"`
+	Controls []string         `json:"controls,omitempty"`
+	Ref      report.ObjectRef `json:"ref"`
+	Message  string           `json:"message"`
+	Clusters []string         `json:"clusters"`
 }
 
 // Rollout is how the change would travel.

@@ -101,12 +101,17 @@ func (p *planner) answer(ctx context.Context, project string, asked *fleet.PlanR
 			return &fleet.PlanAnswer{Plans: refused}, err
 		}
 	}
+	made := make([]planned, len(apps))
 	for i := range apps {
-		made, err := p.one(ctx, w, &apps[i])
-		if err != nil {
+		if made[i], err = p.one(ctx, w, &apps[i]); err != nil {
 			return nil, fmt.Errorf("plan application %s/%s: %w", project, apps[i].Name, err)
 		}
-		out.Plans = append(out.Plans, *made)
+	}
+	if err := p.judge(ctx, w, made); err != nil {
+		return nil, err
+	}
+	for _, one := range made {
+		out.Plans = append(out.Plans, *one.Plan)
 	}
 	return out, nil
 }
@@ -200,10 +205,10 @@ func (p *planner) draft(ctx context.Context, w world, app *v1alpha1.Application,
 }
 
 // one is the plan for one application.
-func (p *planner) one(ctx context.Context, w world, app *v1alpha1.Application) (*plan.Plan, error) {
+func (p *planner) one(ctx context.Context, w world, app *v1alpha1.Application) (planned, error) {
 	next, err := p.Intent.Rehearse(ctx, app, w.stage, w.depot)
 	if err != nil {
-		return nil, err
+		return planned{}, err
 	}
 	in := plan.Input{
 		Project: app.Namespace, Application: app.Name, Next: next.Plan, Leaving: next.Leaving, Refused: next.Refused, Run: next.Run, Waits: next.Waits,
@@ -211,7 +216,7 @@ func (p *planner) one(ctx context.Context, w world, app *v1alpha1.Application) (
 		Content: func(d desired.Digest) (content.Bundle, error) { return w.depot.Bundle(ctx, app.Namespace, d) },
 	}
 	made := plan.Make(in)
-	return &made, nil
+	return planned{Plan: &made, sides: in.Clusters}, nil
 }
 
 // sides are the clusters that have an entry of the application or would get one.
