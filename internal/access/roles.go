@@ -84,7 +84,9 @@ func rule(group string, resources []string, verbs ...string) rbacv1.PolicyRule {
 func look() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		rule(atollGroup, []string{"applications", "revisions", "rolloutruns", "projects", "placements", "clusters"}, read...),
-		rule(fleetGroup, append([]string{"overview", "clusters", "clusters/report"}, answers...), "get"),
+		// What has no name in its path is listed, by the word of Kubernetes' API servers.
+		rule(fleetGroup, []string{"overview", "alerts", "certificates", "metrics"}, "get", "list"),
+		rule(fleetGroup, append([]string{"clusters", "clusters/report"}, answers...), "get"),
 	}
 }
 

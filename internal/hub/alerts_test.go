@@ -9,10 +9,14 @@ import (
 	"strings"
 	"sync"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/access"
 	"atoll.dev/atoll/internal/alert"
 	"atoll.dev/atoll/internal/certificates"
 	"atoll.dev/atoll/internal/fleet"
@@ -90,13 +94,25 @@ func (b *bench) certified(cluster string) {
 			b.Errorf("no good certificate of %s in %+v", use, answer.Certificates)
 		}
 	}
-	asDana := rest.CopyConfig(b.config)
-	asDana.Impersonate = rest.ImpersonationConfig{UserName: "dana"}
-	dana, err := kubernetes.NewForConfig(asDana)
+	asVera := rest.CopyConfig(b.config)
+	asVera.Impersonate = rest.ImpersonationConfig{UserName: "vera"}
+	vera, err := kubernetes.NewForConfig(asVera)
 	b.must(err)
 	for _, what := range []string{"/alerts", "/certificates", "/metrics"} {
-		if _, err := dana.RESTClient().Get().AbsPath(fleet.Path + what).DoRaw(b.Context()); !apierrors.IsForbidden(err) {
-			b.Errorf("dana asks for %s: %v", what, err)
+		if _, err := vera.RESTClient().Get().AbsPath(fleet.Path + what).DoRaw(b.Context()); !apierrors.IsForbidden(err) {
+			b.Errorf("vera asks for %s: %v", what, err)
 		}
 	}
+	b.create(&rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "vera-looks"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: access.ClusterRole(v1alpha1.RoleViewer)},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "vera"}},
+	})
+	for _, what := range []string{"/overview", "/alerts", "/certificates", "/metrics"} {
+		b.eventually("a viewer of the fleet may look at "+what, func() error {
+			_, err := vera.RESTClient().Get().AbsPath(fleet.Path + what).DoRaw(b.Context())
+			return err
+		})
+	}
+	b.must(b.client.Delete(b.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "vera-looks"}}))
 }

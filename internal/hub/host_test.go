@@ -56,6 +56,7 @@ func TestAKubernetesClusterIsTheStore(t *testing.T) {
 	b.project("shop")
 	member := b.joined("member", map[string]string{"at": "host"})
 	b.must(b.client.Get(t.Context(), client.ObjectKey{Namespace: "fleet-hub", Name: "join.member"}, &corev1.Secret{}))
+	b.certified("member")
 	b.refusesWhatAnEmbeddedOneRefuses()
 	b.deletesWhatWasJustTurnedToDelete(member)
 
