@@ -58,9 +58,9 @@ func newPolicyCheck(c *console) *cobra.Command {
 language, its defaults and its limits. No cluster and no hub is asked.
 
 Without --policies they are judged by the starter set, as "atoll policy starter"
-prints it, with two facts of each namespace that no admission policy can tell (a
-NetworkPolicy that denies by default, a quota), and by the Pod Security level that
-their Namespace enforces, at least Baseline. With --policies they are judged by the
+prints it, by the Pod Security level that their Namespace enforces, at least Baseline,
+and, for each Namespace among them, by two facts that no admission policy can tell (a
+NetworkPolicy that denies by default, a quota). With --policies they are judged by the
 ValidatingAdmissionPolicies and bindings there, with parameters from there or from
 the manifests; --starter adds the set.
 

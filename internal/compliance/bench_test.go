@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	workloads  = 10_000
+	workloads  = 100_000
 	namespaces = 1_000
 )
 

@@ -28,7 +28,7 @@ type Options struct {
 }
 
 // Check judges objects. Namespaces, definitions of kinds and parameters among them
-// count for the others. The order of the report does not depend on that of the
+// count for the others, as do those that came with the policies. The order of the report does not depend on that of the
 // objects. A cancelled context ends it with the context's error.
 func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o Options) (Report, error) {
 	w := look(s, objects, o)

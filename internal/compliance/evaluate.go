@@ -66,8 +66,10 @@ type evaluator struct {
 // on begins a group of expressions: variables are computed once for each group.
 func (e *evaluator) on(ctx context.Context, budget int64) {
 	e.context = e.programs.variables.CreateContext(ctx)
-	e.activation.variables = e.context.Variables(&e.activation)
 	e.budget = budget
+	if e.count > 0 {
+		e.activation.variables = e.context.Variables(&e.activation)
+	}
 }
 
 // run evaluates expressions in order. The error is that of a budget that is spent.

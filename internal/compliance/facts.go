@@ -53,9 +53,10 @@ func (f Fact) violation(w *world, o *object, effect Effect, message string, excu
 }
 
 // inventory is what one namespace was found to have.
-type inventory struct{ workloads, denies, quota bool }
+type inventory struct{ itself, workloads, denies, quota bool }
 
-// facts judges the namespaces that were given, or that workloads were given for.
+// facts judges the Namespaces that were given: of the others somebody else has the
+// rest.
 func (w *world) facts(now time.Time) []Violation {
 	found := map[string]inventory{}
 	for i := range w.objects {
@@ -64,6 +65,7 @@ func (w *world) facts(now time.Time) []Violation {
 			continue
 		}
 		have := found[o.namespace]
+		have.itself = have.itself || o.isNamespace()
 		have.workloads = have.workloads || podTemplate(o.manifest) != nil
 		have.denies = have.denies || deniesAll(o)
 		have.quota = have.quota || isKind(o, "", "ResourceQuota")
@@ -72,8 +74,8 @@ func (w *world) facts(now time.Time) []Violation {
 	var out []Violation
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		have, ns := found[name], w.namespace(name)
-		if !have.workloads && !ns.known {
-			continue // what else is given for it says nothing of the rest
+		if !have.itself {
+			continue
 		}
 		o := &object{ref: report.ObjectRef{Version: "v1", Kind: "Namespace", Name: name}, namespace: name, manifest: &unstructured.Unstructured{Object: ns.object}}
 		if !have.denies {

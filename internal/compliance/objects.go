@@ -22,8 +22,6 @@ const namespaceName = "kubernetes.io/metadata.name"
 // metadata is as much of an object's as is judged by.
 type metadata struct {
 	labels, annotations map[string]string
-	// known tells that the Namespace itself was among the objects.
-	known bool
 	// object is the Namespace as CEL sees it.
 	object map[string]any
 }
@@ -96,7 +94,9 @@ func look(set *Set, objects []*unstructured.Unstructured, o Options) *world {
 	}
 	for i, u := range objects {
 		w.objects[i] = w.object(u, o.Namespace)
-		if w.objects[i].isNamespace() {
+	}
+	for _, u := range all { // the objects after what came with the policies
+		if u.GetKind() == "Namespace" && u.GroupVersionKind().Group == "" {
 			w.namespaces[u.GetName()] = namespaceOf(u)
 		}
 	}
@@ -148,7 +148,7 @@ func named(labels map[string]string, name string) map[string]string {
 // namespaceOf is a Namespace that was given.
 func namespaceOf(u *unstructured.Unstructured) metadata {
 	labels := named(u.GetLabels(), u.GetName())
-	m := metadata{labels: labels, annotations: u.GetAnnotations(), known: true}
+	m := metadata{labels: labels, annotations: u.GetAnnotations()}
 	m.object = namespaceObject(u.GetName(), labels, u.GetAnnotations())
 	return m
 }

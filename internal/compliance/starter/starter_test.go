@@ -214,6 +214,38 @@ func TestEveryControlIsOneThatItsFrameworkHas(t *testing.T) {
 	}
 }
 
+// A repository of one application has neither the quota nor the default of the
+// network of its namespace, and what is in another's hands is not held against it.
+func TestOnlyANamespaceThatIsGivenNeedsQuotaAndDefaultDeny(t *testing.T) {
+	_, alone, _ := strings.Cut(good, "kind: ResourceQuota")
+	_, alone, _ = strings.Cut(alone, "---")
+	if r := check(t, alone); r.Objects != 2 || len(r.Violations) > 0 {
+		t.Errorf("%d objects: %v", r.Objects, told(r))
+	}
+}
+
+// What comes with policies tells what namespaces are like, and is not judged.
+func TestTheNamespacesBesidePoliciesCount(t *testing.T) {
+	namespace, err := compliance.Read([]content.File{{Name: "n.yaml", Data: []byte(`
+{apiVersion: v1, kind: Namespace, metadata: {name: old, labels: {exempt.atoll.dev/no-latest-image: "2027-01-01"}, annotations: {exempt.atoll.dev/no-latest-image: "ana: soon", atoll.dev/owner: team-a}}}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := compliance.Compile(append(starter.Objects(true), namespace...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod, err := compliance.Read([]content.File{{Name: "p.yaml", Data: []byte(`
+{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: old}, spec: {containers: [{name: c, image: web, resources: {limits: {cpu: 1, memory: 1Gi}}}]}}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := set.Check(t.Context(), pod, compliance.Options{Now: today})
+	if err != nil || len(r.Violations) != 1 || r.Violations[0].Counts() || r.Violations[0].Owner != "team-a" || r.Objects != 1 {
+		t.Errorf("%v %v", err, told(r))
+	}
+}
+
 // What is printed for delivery must read as what is judged by.
 func TestTheSetKeepsToItself(t *testing.T) {
 	set, err := compliance.Compile(starter.Objects(false))
