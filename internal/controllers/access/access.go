@@ -68,7 +68,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err == nil && !told(g) {
 		var counts bool
 		if counts, err = r.count(ctx, plan.Bindings); err == nil && !counts {
-			plan.Reason, plan.Why, plan.Wake = access.ReasonPending, "the hub's API has not taken note yet", again
+			plan.Reason, plan.Why, plan.Wake = access.ReasonPending, "the hub's API has not taken note yet", patience(g, r.Now())
 		}
 	}
 	if err = errors.Join(err, r.record(ctx, g, plan, err)); err != nil {

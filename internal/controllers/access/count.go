@@ -7,12 +7,26 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
+	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/access"
 )
 
-// again is when a binding is asked after once more that does not count yet.
-const again = 50 * time.Millisecond
+// again and seldom are when a binding is asked after once more that does not count
+// yet: soon, and less often the longer it has not.
+const (
+	again  = 50 * time.Millisecond
+	seldom = time.Minute
+)
+
+func patience(g *v1alpha1.AccessGrant, now time.Time) time.Duration {
+	ready := meta.FindStatusCondition(g.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil {
+		return again
+	}
+	return min(max(again, now.Sub(ready.LastTransitionTime.Time)/4), seldom)
+}
 
 // count tells whether the API's authorizer has taken note of bindings, which it
 // learns of by a watch: what a grant says that it gives can be used at once.
