@@ -106,8 +106,8 @@ func (e *evaluation) members(app *v1alpha1.Application, all []observed.Member) {
 	ways := map[string]*way{}
 	for _, m := range all {
 		since := turned(app.Status.Conditions, v1alpha1.ConditionReady, app.CreationTimestamp.Time)
-		if said(m) && m.State.Since > 0 {
-			since = time.UnixMilli(m.State.Since)
+		if at := time.UnixMilli(m.State.Since); said(m) && m.State.Since > 0 && !at.After(e.now) {
+			since = at // by the agent's clock, which may be ahead
 		}
 		for _, rule := range waysOf(m) {
 			if !e.lasted(rule, since) {

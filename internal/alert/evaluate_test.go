@@ -178,6 +178,14 @@ func TestWhatWasSaidLastCountsWhileAClusterIsAway(t *testing.T) {
 	}
 }
 
+func TestAnAgentWhoseClockIsAheadDelaysNoAlert(t *testing.T) {
+	m := member("a", report.InSync, report.HealthDegraded, -48*time.Hour)
+	app := application("shop", isNot(v1alpha1.ConditionReady, "Degraded", "a", time.Hour))
+	if d := cmp.Diff([]string{"ApplicationDegraded demo/shop"}, names(alert.Evaluate(on(app, []observed.Member{m}), now))); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestHeldDeletionsOfClustersThatLeaveAndStayAreOneDecision(t *testing.T) {
 	m := member("a", report.Held, report.HealthHealthy, time.Hour)
 	m.State.HeldDeletion = "sha256:d"
