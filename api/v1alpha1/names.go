@@ -35,6 +35,9 @@ const (
 	// AnnotationPauseUntil on an object or namespace of a member holds drift
 	// correction there until the RFC 3339 time, at most 24 h ahead.
 	AnnotationPauseUntil = "atoll.dev/pause-until"
+	// AnnotationReason on an object of the hub says why it is written: with the write
+	// that sets it, it comes to the audit log.
+	AnnotationReason = "atoll.dev/reason"
 	// AnnotationOverrideReason on an object of the hub that an Application manages
 	// there says why others may change it until AnnotationPauseUntil.
 	AnnotationOverrideReason = "atoll.dev/override-reason"

@@ -33,6 +33,8 @@ type Write struct {
 	// FieldManager is as whom it is written; empty on Delete.
 	FieldManager string
 	DryRun       bool
+	// Request is the ID of the request, as the API server gave it.
+	Request string
 }
 
 // Validator judges writes in process, where a webhook would cost a connection
@@ -49,23 +51,35 @@ type Validator interface {
 
 const validationPlugin = "AtollValidation"
 
-// validation runs validators as an admission plugin.
+// validation runs validators as an admission plugin, and tells the witness.
 type validation struct {
 	*admission.Handler
 	validators []Validator
+	witness    Witness
 }
 
 var _ admission.ValidationInterface = &validation{}
 
-func registerValidators(plugins *admission.Plugins, validators []Validator) {
+func registerValidators(plugins *admission.Plugins, validators []Validator, witness Witness) {
 	plugins.Register(validationPlugin, func(io.Reader) (admission.Interface, error) {
-		return &validation{admission.NewHandler(admission.Create, admission.Update, admission.Delete), validators}, nil
+		return &validation{admission.NewHandler(admission.Create, admission.Update, admission.Delete), validators, witness}, nil
 	})
 }
 
 // Validate asks every validator that judges the resource; the first refusal is
 // the answer.
 func (v *validation) Validate(ctx context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	refused := v.judge(ctx, a)
+	if v.witness == nil || a.IsDryRun() || !v.witness.Sees(ctx, a.GetResource().GroupResource(), a.GetUserInfo()) {
+		return refused
+	}
+	// What cannot be converted is told by its name.
+	write, _ := newWrite(a)
+	write.Request = RequestID(ctx)
+	return witnessed(ctx, v.witness, write, refused)
+}
+
+func (v *validation) judge(ctx context.Context, a admission.Attributes) error {
 	var write *Write
 	for _, validator := range v.validators {
 		if !validator.Judges(a.GetResource()) {

@@ -87,6 +87,7 @@ func newChain(completed options.CompletedOptions, o *Options) (*chain, error) {
 	generic.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
 		return beforeAuthentication(o.Public, genericapiserver.DefaultBuildHandlerChain(groupList(api, discovery), config))
 	}
+	generic.BuildHandlerChainFunc = witnessing(o.Witness, generic.BuildHandlerChainFunc)
 	resolver := webhook.NewDefaultServiceResolver()
 	config, initializers, err := controlplane.CreateConfig(completed, generic, shared, storage, resolver, nil)
 	if err != nil {

@@ -130,8 +130,8 @@ func setAdmission(s *options.Options, o *Options) {
 		registerGuard(generic.Plugins, o.Guard)
 		generic.RecommendedPluginOrder = append(generic.RecommendedPluginOrder, guardPlugin)
 	}
-	if len(o.Validators) > 0 {
-		registerValidators(generic.Plugins, o.Validators)
+	if len(o.Validators) > 0 || o.Witness != nil {
+		registerValidators(generic.Plugins, o.Validators, o.Witness)
 		generic.RecommendedPluginOrder = append(generic.RecommendedPluginOrder, validationPlugin)
 	}
 }

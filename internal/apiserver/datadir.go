@@ -64,6 +64,16 @@ func (d dataDir) lock() (*os.File, error) {
 	return file, nil
 }
 
+// Free tells whether no hub uses a data directory, as one that is to start would be
+// told: for what opens files there before it does.
+func Free(dir string) error {
+	lock, err := dataDir(dir).lock()
+	if err != nil {
+		return err
+	}
+	return lock.Close()
+}
+
 func writeAtStart(file *os.File, text string) error {
 	_, err := file.WriteAt([]byte(text), 0)
 	return err

@@ -176,7 +176,7 @@ func (h *Host) webhook(name string, operations ...admissionregistrationv1.Operat
 		WithName(name).
 		WithClientConfig(h.callback(h.admission)).
 		WithRules(rules...).
-		WithSideEffects(admissionregistrationv1.SideEffectClassNone).
+		WithSideEffects(admissionregistrationv1.SideEffectClassNoneOnDryRun).
 		WithAdmissionReviewVersions("v1").
 		WithTimeoutSeconds(int32(reviewTimeout.Seconds()))
 }

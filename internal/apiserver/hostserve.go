@@ -33,6 +33,7 @@ func (h *Host) newServer() (*genericapiserver.GenericAPIServer, error) {
 	config.BuildHandlerChainFunc = func(api http.Handler, config *genericapiserver.Config) http.Handler {
 		return beforeAuthentication(h.options.Public, genericapiserver.DefaultBuildHandlerChain(api, config))
 	}
+	config.BuildHandlerChainFunc = witnessing(h.options.Witness, config.BuildHandlerChainFunc)
 	config.ShutdownDelayDuration = 0
 	serving := genericoptions.NewSecureServingOptions().WithLoopback()
 	serving.Listener = h.listener
@@ -67,7 +68,7 @@ func (h *Host) newServer() (*genericapiserver.GenericAPIServer, error) {
 			return nil, err
 		}
 	}
-	server.Handler.NonGoRestfulMux.Handle(h.admission, reviews(reviewer{h.options.Validators}.judge))
+	server.Handler.NonGoRestfulMux.Handle(h.admission, reviews(reviewer{h.options.Validators, h.options.Witness}.judge))
 	if h.options.Guard != nil {
 		server.Handler.NonGoRestfulMux.Handle(h.admission+guardPath, reviews(h.options.Guard.complete))
 	}

@@ -40,6 +40,8 @@ type Options struct {
 	CRDs []*apiextensionsv1.CustomResourceDefinition
 	// Validators judge writes in process, in order, after all mutation.
 	Validators []Validator
+	// Witness is told what the validators let through and what not; nil for nobody.
+	Witness Witness
 	// Guard sets a finalizer before anything is judged; nil sets none.
 	Guard *Guard
 	// APIs are group versions served by handlers instead of by the store.

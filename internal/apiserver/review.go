@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/user"
+
+	"atoll.dev/atoll/internal/audit"
 )
 
 // maxReview bounds a review in bytes: two objects of etcd's largest size.
@@ -38,8 +40,12 @@ func (answers reviews) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // the caller is gone if this fails
 }
 
-// reviewer judges writes by the validators that do so in process elsewhere.
-type reviewer struct{ validators []Validator }
+// reviewer judges writes by the validators that do so in process elsewhere, and
+// tells the witness.
+type reviewer struct {
+	validators []Validator
+	witness    Witness
+}
 
 func (v reviewer) judge(ctx context.Context, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	response := &admissionv1.AdmissionResponse{UID: request.UID, Allowed: true}
@@ -54,6 +60,10 @@ func (v reviewer) validate(ctx context.Context, request *admissionv1.AdmissionRe
 	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
+	return witnessed(audit.WithOrigin(ctx, nil), v.witness, write, v.judged(ctx, write)) // the origin of this call is the host
+}
+
+func (v reviewer) judged(ctx context.Context, write *Write) error {
 	for _, validator := range v.validators {
 		if !validator.Judges(write.Resource) {
 			continue
@@ -76,6 +86,7 @@ func reviewed(request *admissionv1.AdmissionRequest) (*Write, error) {
 		Name:        request.Name,
 		User:        reviewedUser(request.UserInfo),
 		DryRun:      request.DryRun != nil && *request.DryRun,
+		Request:     string(request.UID),
 	}
 	for _, o := range []struct {
 		raw  []byte

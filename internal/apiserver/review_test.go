@@ -34,7 +34,7 @@ const reviewOf = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","
 func post(t *testing.T, v *verdict, body string) (int, *admissionv1.AdmissionResponse) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	reviews(reviewer{[]Validator{v}}.judge).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/admission/x", strings.NewReader(body)))
+	reviews(reviewer{validators: []Validator{v}}.judge).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/admission/x", strings.NewReader(body)))
 	answer := &admissionv1.AdmissionReview{}
 	if w.Code == http.StatusOK {
 		if err := json.Unmarshal(w.Body.Bytes(), answer); err != nil || answer.Kind != "AdmissionReview" {

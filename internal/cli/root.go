@@ -139,7 +139,7 @@ $ATOLL_PROJECT, then the namespace of the kubeconfig's context.`,
 	add(groupOther, newGrant(c), newRevoke(c), newAccess(c), newWhoCan(c))
 	root.AddCommand(extra...)
 	add(groupUse, newFreeze(c), newThaw(c), newOverride(c))
-	add(groupLook, newTimeline(c), newPolicy(c))
+	add(groupLook, newTimeline(c), newPolicy(c), newAudit(c))
 	add(groupOther, newLogin(c), newLogout(c), newWhoami(c), newCanI(c), newToken(c), newCredential(c))
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)

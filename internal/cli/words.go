@@ -25,7 +25,7 @@ func ago(now, t time.Time) string {
 }
 
 // count is "1 object", "12 objects".
-func count[N int | int32 | int64](n N, noun string) string {
+func count[N int | int32 | int64 | uint64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

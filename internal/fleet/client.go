@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"atoll.dev/atoll/internal/audit"
 	"atoll.dev/atoll/internal/explain"
 	"atoll.dev/atoll/internal/recovery"
 )
@@ -121,6 +122,16 @@ func (c *Client) Upload(ctx context.Context, project string, u Upload) (*Receipt
 // Join asks for a token for one cluster.
 func (c *Client) Join(ctx context.Context, cluster string, r JoinRequest) (*JoinTicket, error) {
 	return call[JoinTicket](ctx, c, http.MethodPost, "/clusters/"+url.PathEscape(cluster)+"/join", r)
+}
+
+// Audit is a page of the audit log; query says which records, and from where on.
+func (c *Client) Audit(ctx context.Context, query url.Values) (*audit.Page, error) {
+	return call[audit.Page](ctx, c, http.MethodGet, "/audit/records?"+query.Encode(), nil)
+}
+
+// VerifyAudit has the hub verify its audit log.
+func (c *Client) VerifyAudit(ctx context.Context) (*audit.Verdict, error) {
+	return call[audit.Verdict](ctx, c, http.MethodGet, "/audit/verification", nil)
 }
 
 func application(project, app, what, cluster string) string {

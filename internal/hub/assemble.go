@@ -29,6 +29,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/assign"
+	"atoll.dev/atoll/internal/audit"
 	"atoll.dev/atoll/internal/clock"
 	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/controllers/cluster"
@@ -55,6 +56,7 @@ import (
 // hub is everything that one running hub holds.
 type hub struct {
 	Options
+	audit *audit.Log
 	stamp wire.Stamp
 	live  client.Client
 	mgr   ctrl.Manager
@@ -166,6 +168,7 @@ func (h *hub) fleetAPI() http.Handler {
 		Hub:     fleet.HubInfo{Version: version.Version, Incarnation: h.stamp.Incarnation, Term: h.stamp.Term, Storage: h.storage(), Namespace: h.Namespace},
 		Freeze:  h.freeze,
 		Watched: h.watched,
+		Audit:   h.audit,
 		Now:     clock.Now,
 	})
 }

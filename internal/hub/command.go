@@ -99,6 +99,8 @@ registry without TLS.`,
 	f.StringVar(&o.HookListen, "hook-listen", "", "host:port at which Git hosts tell of pushes, without TLS: for what ends it in front (default: none)")
 	f.StringSliceVar(&o.SourceAllow, "source-allow", nil, "addresses and networks, such as 127.0.0.0/8, that projects may name as sources although they belong to this machine or to its cloud's own services")
 	f.StringSliceVar(&o.Alertmanagers, "alertmanager", nil, "http://HOST:9093 of an Alertmanager that is told what alerts; repeated, of several, such as all replicas of one")
+	f.StringVar(&o.AuditDir, "audit-dir", "", "directory of this hub's audit log, which it shares with no other hub (default: audit in --data-dir)")
+	f.StringVar(&o.AuditFailure, "audit-failure", auditRefuse, "what becomes of acts that the audit log cannot take up, as on a full disk: refuse, or allow, which then are told as a gap")
 	f.StringVar(&o.Profiles, "pprof", "", "127.0.0.1:PORT at which go tool pprof may ask; nobody is authenticated there")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what the embedded Kubernetes says")
 	return cmd
@@ -113,12 +115,16 @@ func keysCommand() *cobra.Command {
 		Short: "Make a hub's keys in a directory, to be mounted for --keys",
 		Long: `Make the keys that a hub needs and that are never in its store, where DIR lacks
 them: the authorities of its API and of its agents, the key that encrypts
-Secrets, the one that names their values and the one that signs service
-accounts. What is there stays. Keep a copy: without them the store is of no use.`,
+Secrets, the one that names their values, the one that signs service accounts
+and the one that signs the audit log. What is there stays. Keep a copy: without
+them the store is of no use.`,
 		Example: `  atoll hub keys ./keys`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, err := openKeys(args[0])
+			if err == nil {
+				_, err = auditKey(args[0])
+			}
 			if err == nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "the keys are in %s\n", args[0])
 			}
@@ -138,7 +144,7 @@ func (o *Options) check(words io.Writer) error {
 	if o.DataDir == "" {
 		return errors.New("atoll hub needs --data-dir DIR: where its state lies")
 	}
-	for flag, dir := range map[string]*string{"--data-dir": &o.DataDir, "--keys": &o.Keys, "--content": &o.Content} {
+	for flag, dir := range map[string]*string{"--data-dir": &o.DataDir, "--keys": &o.Keys, "--content": &o.Content, "--audit-dir": &o.AuditDir} {
 		if *dir == "" {
 			continue
 		}
@@ -165,6 +171,9 @@ func (o *Options) check(words io.Writer) error {
 	}
 	if _, _, err := net.SplitHostPort(o.HookListen); o.HookListen != "" && err != nil {
 		return fmt.Errorf("--hook-listen %q is not host:port", o.HookListen)
+	}
+	if o.AuditFailure != auditRefuse && o.AuditFailure != auditAllow {
+		return fmt.Errorf("--audit-failure %q is neither refuse nor allow", o.AuditFailure)
 	}
 	if _, err := egress.ParseAllow(o.SourceAllow); err != nil {
 		return fmt.Errorf("--source-allow: %w", err)

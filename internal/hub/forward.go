@@ -79,6 +79,8 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest, address string, who user.I
 			p.Out.Header.Del(name)
 		}
 	}
+	p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
+	p.SetXForwarded() // for the leader's audit log
 	transport.SetAuthProxyHeaders(p.Out, who.GetName(), who.GetUID(), who.GetGroups(), who.GetExtra())
 	p.Out.Header.Set(forwardedBy, f.self)
 }

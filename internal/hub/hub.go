@@ -30,6 +30,7 @@ import (
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/api/v1alpha1/crds"
 	"atoll.dev/atoll/internal/apiserver"
+	"atoll.dev/atoll/internal/audit"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/fleet"
 	fleetserver "atoll.dev/atoll/internal/server"
@@ -77,6 +78,10 @@ type Options struct {
 	Alertmanagers []string
 	// AlertEvery is how often they are told; default push.Every.
 	AlertEvery time.Duration
+	// AuditDir is where this hub's audit log lies, default audit in DataDir, and
+	// AuditFailure what becomes of acts that it cannot take up: "refuse", the
+	// default, or "allow".
+	AuditDir, AuditFailure string
 	// RenderCommand starts a process that renders; default this program with
 	// worker.Verb.
 	RenderCommand []string
@@ -97,7 +102,7 @@ type Ready struct {
 }
 
 // Run serves until ctx ends. ready is called once, when everything answers.
-func Run(ctx context.Context, o Options, ready func(Ready)) error {
+func Run(ctx context.Context, o Options, ready func(Ready)) (failed error) {
 	ctrl.SetLogger(logr.FromSlogHandler(quiet{o.Log.Handler()}))
 	definitions, err := crds.All()
 	if err != nil {
@@ -119,7 +124,15 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		}
 		defer stop()
 	}
-	s := &start{Options: o, keys: keys, late: &lateHandler{}, door: &doorplate{options: o.SignIn, log: o.Log}, ready: ready}
+	if err := apiserver.Free(o.DataDir); err != nil {
+		return err
+	}
+	log, err := o.openAudit()
+	if err != nil {
+		return err
+	}
+	defer func() { failed = errors.Join(failed, log.Close()) }()
+	s := &start{Options: o, audit: log, keys: keys, late: &lateHandler{}, door: &doorplate{options: o.SignIn, log: o.Log}, ready: ready}
 	err = s.startAPI(ctx, apiserver.Options{
 		DataDir:      o.DataDir,
 		Keys:         o.Keys,
@@ -132,6 +145,7 @@ func Run(ctx context.Context, o Options, ready func(Ready)) error {
 		PeerAddress:      o.PeerAddress,
 		CRDs:             definitions,
 		Validators:       []apiserver.Validator{&admit{client: s.reviews, namespace: o.Namespace, shared: o.Host != nil}},
+		Witness:          &witness{log},
 		Guard:            withdrawal,
 		APIs:             []apiserver.API{{GroupVersion: fleet.GroupVersion, Resources: fleetserver.Resources(), Handler: s.late}},
 		Public:           map[string]http.Handler{signin.Path: s.door},
@@ -169,6 +183,7 @@ type start struct {
 	keys  keys
 	late  *lateHandler
 	door  *doorplate
+	audit *audit.Log
 	ready func(Ready)
 	live  client.Client
 	// self is nobody, and peers nil, unless others may reach the store.
@@ -296,7 +311,7 @@ func (s *start) serve(ctx context.Context) error {
 		return err
 	}
 	h := &hub{
-		Options: s.Options, stamp: stamp, live: s.live, mgr: mgr, ca: s.keys.ca,
+		Options: s.Options, audit: s.audit, stamp: stamp, live: s.live, mgr: mgr, ca: s.keys.ca,
 		depot: depot.New(contents, values, s.Namespace, s.keys.refs),
 	}
 	listener, err := h.assemble()

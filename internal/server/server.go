@@ -21,6 +21,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/alert"
+	"atoll.dev/atoll/internal/audit"
 	"atoll.dev/atoll/internal/controllers/application"
 	"atoll.dev/atoll/internal/depot"
 	"atoll.dev/atoll/internal/desired"
@@ -62,7 +63,9 @@ type Options struct {
 	Freeze func(context.Context) (*v1alpha1.Freeze, error)
 	// Watched is what alerts are evaluated on.
 	Watched func(context.Context) (alert.State, error)
-	Now     func() time.Time
+	// Audit records what is done here.
+	Audit *audit.Log
+	Now   func() time.Time
 }
 
 // Resources are what discovery lists.
@@ -74,6 +77,7 @@ func Resources() []metav1.APIResource {
 		{Name: "metrics", SingularName: "metric", Kind: "Metrics", Verbs: metav1.Verbs{"get"}},
 		{Name: "applications", SingularName: "application", Namespaced: true, Kind: "ApplicationClusters", Verbs: metav1.Verbs{"get"}},
 		{Name: "applications/sync", SingularName: "", Namespaced: true, Kind: "ApplicationSync", Verbs: metav1.Verbs{"create"}},
+		{Name: "audit", SingularName: "audit", Kind: "AuditLog", Verbs: metav1.Verbs{"get"}},
 		{Name: "contents", SingularName: "content", Namespaced: true, Kind: "Receipt", Verbs: metav1.Verbs{"create"}},
 		{Name: "plans", SingularName: "plan", Namespaced: true, Kind: "PlanAnswer", Verbs: metav1.Verbs{"create"}},
 		{Name: "clusters", SingularName: "cluster", Kind: "ClusterReport", Verbs: metav1.Verbs{"get"}},
@@ -83,11 +87,15 @@ func Resources() []metav1.APIResource {
 	}
 }
 
-type server struct{ Options }
+type server struct {
+	Options
+	// verifying holds who verifies the audit log.
+	verifying chan struct{}
+}
 
 // New is the handler of everything below fleet.Path.
 func New(o Options) http.Handler {
-	s := &server{o}
+	s := &server{Options: o, verifying: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	route := func(pattern string, f func(*http.Request) (any, error)) {
 		method, path, _ := cut(pattern)
@@ -103,17 +111,19 @@ func New(o Options) http.Handler {
 	route("GET /namespaces/{project}/applications/{app}/explain", s.explain)
 	route("GET /namespaces/{project}/applications/{app}/objects", s.objects)
 	route("GET /namespaces/{project}/applications/{app}/diff", s.diff)
-	route("POST /namespaces/{project}/applications/{app}/sync", s.sync)
+	route("POST /namespaces/{project}/applications/{app}/sync", s.audited("sync", "applications", "sync", s.sync))
 	route("GET /namespaces/{project}/applications/{app}/events", s.events)
-	route("POST /namespaces/{project}/contents", s.upload)
+	route("POST /namespaces/{project}/contents", s.audited("create", "contents", "", s.upload))
 	route("POST /namespaces/{project}/plans", newPlanner(s).plan)
 	route("GET /clusters/{cluster}/report", s.report)
 	route("GET /clusters/{cluster}/memory", s.memory)
-	route("POST /clusters/{cluster}/memory", s.recollect)
-	route("POST /clusters/{cluster}/join", s.join)
 	mux.Handle("GET "+fleet.Path+"/metrics", metrics.New(metrics.Options{
 		Hub: metrics.Hub{Version: o.Hub.Version, Storage: o.Hub.Storage, Term: o.Hub.Term}, State: o.Watched, Now: o.Now,
 	}))
+	route("POST /clusters/{cluster}/memory", s.audited("create", "clusters", "memory", s.recollect))
+	route("POST /clusters/{cluster}/join", s.audited("create", "clusters", "join", s.join))
+	route("GET /audit/records", s.records)
+	route("GET /audit/verification", s.verification)
 	mux.HandleFunc(fleet.Path+"/clusters/{cluster}/proxy/{path...}", s.proxy)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		write(w, nil, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{Group: fleet.GroupVersion.Group}, r.URL.Path, "the fleet API has no such call", 0, false))

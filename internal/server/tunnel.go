@@ -36,6 +36,13 @@ func (s *server) proxy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cluster, path := c.Name, "/"+r.PathValue("path")
+	ended, err := s.passage(r, cluster, path)
+	if err != nil {
+		write(w, nil, err)
+		return
+	}
+	code := 0
+	defer func() { ended(code) }()
 	transport := s.transport(cluster, who)
 	defer transport.CloseIdleConnections()
 	proxy := &httputil.ReverseProxy{
@@ -44,14 +51,16 @@ func (s *server) proxy(w http.ResponseWriter, r *http.Request) {
 			p.Out.Host = cluster
 			p.Out.Header.Del("Authorization")
 		},
-		Transport:     transport,
-		FlushInterval: -1,
-		ErrorLog:      slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		Transport:      transport,
+		ModifyResponse: func(answer *http.Response) error { code = answer.StatusCode; return nil },
+		FlushInterval:  -1,
+		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			message := err.Error()
 			if errors.Is(err, gateway.ErrNotConnected) {
 				message = s.unlinked(c)
 			}
+			code = http.StatusServiceUnavailable
 			write(w, nil, apierrors.NewServiceUnavailable(message))
 		},
 	}
