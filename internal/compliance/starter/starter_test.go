@@ -2,6 +2,7 @@ package starter_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -211,6 +212,28 @@ func TestEveryControlIsOneThatItsFrameworkHas(t *testing.T) {
 		if perFramework[id] == 0 {
 			t.Errorf("no policy supports a control of %s", id)
 		}
+	}
+}
+
+func TestTheExampleIsWhatIsPrinted(t *testing.T) {
+	data, err := os.ReadFile("../../../examples/policies/deploy/starter.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := compliance.Read([]content.File{{Name: "starter.yaml", Data: data}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]any{}
+	for _, u := range given {
+		byName[u.GetKind()+" "+u.GetName()] = u.Object
+	}
+	want := map[string]any{}
+	for _, u := range starter.Objects(false) {
+		want[u.GetKind()+" "+u.GetName()] = u.Object
+	}
+	if diff := cmp.Diff(want, byName); diff != "" {
+		t.Errorf("print it again with `atoll policy starter --audit`: %s", diff)
 	}
 }
 
