@@ -63,16 +63,17 @@ type object struct {
 	busy      bool
 	stash     *sighting // the newest event while busy
 	attempted bool
-	again     bool // somebody asked to have it applied once more
-	forced    bool // and deleted and made anew, where it cannot be changed
-	stuck     bool // it cannot be changed
-	remake    bool // deletion is approved, to make it anew
-	remade    bool // and accepted by the API server
-	doubtful  bool // whether it was ever applied is to be found out
-	weighed   bool // it was held against what was recorded
-	remove    bool // deletion is approved
-	stays     bool // it is not deleted, as of the last plan
-	deleting  bool // and accepted by the API server
+	again     bool   // somebody asked to have it applied once more
+	forced    bool   // and deleted and made anew, where it cannot be changed
+	stuck     bool   // it cannot be changed
+	remake    bool   // deletion is approved, to make it anew
+	remade    bool   // and accepted by the API server
+	spared    string // why it is not deleted to be made anew, though somebody asked
+	doubtful  bool   // whether it was ever applied is to be found out
+	weighed   bool   // it was held against what was recorded
+	remove    bool   // deletion is approved
+	stays     bool   // it is not deleted, as of the last plan
+	deleting  bool   // and accepted by the API server
 	failures  int
 	refused   int // those of the failures that use up the application's attempts
 	problem   *report.Problem
@@ -217,4 +218,8 @@ func (o *object) succeed() {
 }
 
 // tryAnew makes another attempt due, which proves nothing yet.
-func (o *object) tryAnew() { o.problem, o.failures, o.refused, o.notBefore = nil, 0, 0, time.Time{} }
+func (o *object) tryAnew() {
+	o.problem, o.failures, o.refused, o.notBefore = nil, 0, 0, time.Time{}
+	o.stuck = false // what was refused before is no reason to delete it now
+	o.notToGo()
+}

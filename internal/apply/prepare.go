@@ -164,7 +164,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	o.exact, o.options = en.rules.exact.For(o.id.GroupKind(), o.id.Name), item.options
 	e.keepAsAsked(o)
 	o.blocked = e.member.limits.refuses(o.id)
-	o.stuck, o.remake = false, false
+	o.spared = ""
 	o.remove, o.deleting, o.attempted, o.doubtful, o.weighed, o.stays = false, false, false, false, false, false
 	o.stage, o.hook = item.stage, nil
 	if item.mark.Hook || item.mark.LeftOut != "" {

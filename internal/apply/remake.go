@@ -32,15 +32,20 @@ func (o *object) mayRemake() bool { return o.forced || o.options.Recreate }
 func (o *object) getStuck(s step, out outcome) {
 	en := o.entry
 	if s == remake {
-		if out.problem != nil { // nothing was deleted
-			o.remake = false
-			en.pruning.Deleted = max(en.pruning.Deleted-1, 0)
+		if out.problem != nil {
+			o.notToGo()
+		}
+		if out.spared != "" {
+			o.notRemade(out.spared)
 		}
 		return
 	}
 	o.stuck = out.unchangeable && o.rec != nil && o.hook == nil && (s == deliver || s == correct)
-	if o.stuck && o.mayRemake() {
+	switch {
+	case o.stuck && o.mayRemake():
 		en.stuck = true
+	case o.stuck && o.spared != "":
+		o.notRemade(o.spared) // as was said when somebody asked for it
 	}
 }
 
@@ -107,17 +112,18 @@ func (e *Engine) spareGuarded(en *entry, stuck []*object) []*object {
 	return rest
 }
 
-// notRemade says why the object stays as it is, and that once.
-func (o *object) notRemade(why string) {
-	o.stuck, o.forced = false, false
-	if o.problem != nil {
-		o.problem = spared(o.ref, o.problem.Message, why)
+// notToGo takes back an approval of which nothing was made: nothing was deleted.
+func (o *object) notToGo() {
+	if o.remake {
+		o.remake, o.entry.pruning.Deleted = false, max(o.entry.pruning.Deleted-1, 0)
 	}
 }
 
-func spared(ref report.ObjectRef, message, why string) *report.Problem {
-	why = "; it is not deleted to be made anew: " + why
-	return &report.Problem{Object: ref, Reason: "Invalid", Message: clipTo(message, report.MaxMessage-len(why)) + why}
+// notRemade says why the object stays as it is, until something else is asked for.
+func (o *object) notRemade(why string) {
+	const but, most = "; it is not deleted to be made anew: ", report.MaxMessage / 2
+	o.stuck, o.forced, o.spared = false, false, clipTo(why, most)
+	o.problem = &report.Problem{Object: o.ref, Reason: "Invalid", Message: clipTo(o.problem.Message, most-len(but)) + but + o.spared}
 }
 
 // makeRoom deletes the object, after the API server has said that it would take the
@@ -149,7 +155,7 @@ func (e *Engine) makeRoom(ctx context.Context, j job) outcome {
 		}
 	}
 	if why != "" {
-		return outcome{problem: spared(j.object.ref, "it cannot be changed as asked", clip(why))}
+		return outcome{spared: why, problem: &report.Problem{Object: j.object.ref, Reason: "Invalid", Message: "it cannot be changed as asked"}}
 	}
 	switch err := e.clients.delete(ctx, j.target, live.GetUID()); {
 	case apierrors.IsNotFound(err):
@@ -184,8 +190,9 @@ func (e *Engine) wouldTake(ctx context.Context, j job) error {
 // roomMade takes that the old object goes; the watch, or a look, tells when it is
 // gone; e.mu is held.
 func (e *Engine) roomMade(o *object) {
+	o.remake = false // and the budget is spent
 	o.succeed()
-	o.stuck, o.remake, o.remade, o.recheck = false, false, true, true
+	o.remade, o.recheck = true, true
 	e.queue.AddAfter(task{object: o.id}, ordinary, 2*time.Second)
 }
 
@@ -194,5 +201,5 @@ func (e *Engine) madeAnew(o *object) {
 	if o.remade {
 		o.entry.note([]report.Change{{Object: o.ref, New: report.Deleted, Manager: forcedBy, At: report.Time(e.clock()), Corrected: true}})
 	}
-	o.forced, o.stuck, o.remake, o.remade = false, false, false, false
+	o.forced, o.remade, o.spared = false, false, ""
 }

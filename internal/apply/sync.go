@@ -39,8 +39,9 @@ type outcome struct {
 	deleted bool            // the deletion was accepted
 	// unchangeable: it is refused as a change, which it may not be as a new object.
 	unchangeable bool
-	madeRoom     bool // it is being deleted, to be made anew
-	later        bool // a later hand of ours than was recorded
+	madeRoom     bool   // it is being deleted, to be made anew
+	spared       string // why it is not
+	later        bool   // a later hand of ours than was recorded
 
 	kept      *record // instead of a deletion, with what the object says
 	goes      bool    // what an earlier content made is being deleted
