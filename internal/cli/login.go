@@ -156,6 +156,7 @@ func (c *console) confirmAuthority(ctx context.Context, address, fingerprint str
 func (c *console) keepLogin(ctx context.Context, hub *signin.Hub, s *signin.Session, o loginOptions) error {
 	who, err := c.introduce(ctx, hub, s)
 	if err != nil {
+		_ = s.Revoke(ctx) // nobody keeps it
 		return err
 	}
 	e := signin.Entry{Name: o.name, Server: hub.URL, CAData: hub.CAData, SessionID: signin.NewID()}

@@ -177,6 +177,9 @@ func TestAPersonSignsInAndAProgramGetsAToken(t *testing.T) {
 		t.Errorf("kubectl auth whoami:\n%s", out)
 	}
 	h.mayOnlyWhatARuleSays(fleet)
+	// The role that is meant when nothing is said.
+	h.must("token", "create", "dev", "-p", "signin", "--kubeconfig", fleet.Hub.Kubeconfig())
+	h.must("token", "revoke", "dev", "-p", "signin", "--kubeconfig", fleet.Hub.Kubeconfig())
 	h.givesAToken(fleet)
 
 	// A second sign-in, on another device and under another name.
@@ -206,6 +209,9 @@ func TestAPersonSignsInAndAProgramGetsAToken(t *testing.T) {
 	words, err = h.login(asksBrowser, browse, hub, "--no-browser", "--ca-fingerprint", fingerprint)
 	if err == nil || !strings.Contains(words, "does not take its token") {
 		t.Errorf("eve: %v\n%s", err, words)
+	}
+	if n := provider.Sessions(); n != 0 {
+		t.Errorf("%d sessions with the provider that nobody keeps", n)
 	}
 	config, err := clientcmd.LoadFromFile(filepath.Join(h.dir, ".atoll", "config"))
 	if err != nil || len(config.Contexts)+len(config.AuthInfos)+len(config.Clusters) > 0 {

@@ -78,8 +78,8 @@ func (s *Session) renew(ctx context.Context, now func() time.Time) (ended bool, 
 	return false, s.take(token, "", now())
 }
 
-// revoke tells the provider that the session is over (RFC 7009).
-func (s *Session) revoke(ctx context.Context) error {
+// Revoke tells the provider that the session is over (RFC 7009).
+func (s *Session) Revoke(ctx context.Context) error {
 	if s.RevokeURL == "" || s.RefreshToken == "" {
 		return nil
 	}

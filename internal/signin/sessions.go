@@ -137,7 +137,7 @@ func (d Sessions) End(ctx context.Context, id string) error {
 	if err != nil {
 		return nil // it was unreadable, and is gone
 	}
-	return s.revoke(ctx)
+	return s.Revoke(ctx)
 }
 
 // replaceFile writes a file of mode 0600 whole or not at all.

@@ -163,7 +163,7 @@ func TestASessionThatTheProviderEndedAsksToSignInAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.revoke(t.Context()); err != nil {
+	if err := s.Revoke(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = sessions.Credential(t.Context(), id, func() time.Time { return time.Now().Add(2 * time.Hour) })

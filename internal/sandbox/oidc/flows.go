@@ -85,7 +85,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	refresh := rand.Text()
 	p.refresh[refresh] = claims
 	answer(w, http.StatusOK, map[string]any{
-		"access_token": rand.Text(), "token_type": "Bearer", "expires_in": int(p.life.Seconds()), "id_token": id, "refresh_token": refresh,
+		"access_token": rand.Text(), "token_type": "Bearer", "expires_in": int(tokenLife.Seconds()), "id_token": id, "refresh_token": refresh,
 	})
 }
 

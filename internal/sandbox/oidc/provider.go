@@ -36,7 +36,6 @@ type Provider struct {
 
 	mu      sync.Mutex
 	away    bool
-	life    time.Duration
 	person  map[string]any // the claims of who sits before the browser
 	codes   map[string]grant
 	devices map[string]*device
@@ -63,7 +62,7 @@ func New(person map[string]any) (*Provider, error) {
 		return nil, fmt.Errorf("make the provider's key: %w", err)
 	}
 	p := &Provider{
-		key: key, life: time.Hour, person: person,
+		key: key, person: person,
 		codes: map[string]grant{}, devices: map[string]*device{}, refresh: map[string]map[string]any{},
 	}
 	mux := http.NewServeMux()
@@ -99,13 +98,6 @@ func (p *Provider) Person(claims map[string]any) {
 	p.person = claims
 }
 
-// Lifetime is how long the ID tokens count that are given from now on.
-func (p *Provider) Lifetime(life time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.life = life
-}
-
 func (p *Provider) unlessAway(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
@@ -122,11 +114,12 @@ func (p *Provider) unlessAway(next http.Handler) http.Handler {
 // Token signs claims over what every ID token says: a nil value leaves one out.
 func (p *Provider) Token(claims map[string]any) string { return sign(p.key, p.claims(claims)) }
 
+// tokenLife is what providers give an ID token.
+const tokenLife = time.Hour
+
 func (p *Provider) claims(claims map[string]any) map[string]any {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	now := time.Now()
-	all := map[string]any{"iss": p.URL, "aud": ClientID, "iat": now.Unix(), "exp": now.Add(p.life).Unix()}
+	all := map[string]any{"iss": p.URL, "aud": ClientID, "iat": now.Unix(), "exp": now.Add(tokenLife).Unix()}
 	maps.Copy(all, claims)
 	maps.DeleteFunc(all, func(_ string, v any) bool { return v == nil })
 	return all
