@@ -22,14 +22,14 @@ import (
 
 // loginOptions are the flags of login.
 type loginOptions struct {
-	trust              signin.Trust
-	device, noBrowser  bool
-	name, redirect     string
-	issuer, clientID   string
-	issuerCA           string
-	scopes             []string
-	sessions           signin.Sessions
-	kubeconfig, caFile string
+	trust             signin.Trust
+	device, noBrowser bool
+	name, redirect    string
+	issuer, clientID  string
+	issuerCA          string
+	scopes            []string
+	sessions          signin.Sessions
+	kubeconfig        string
 }
 
 func newLogin(c *console) *cobra.Command {
