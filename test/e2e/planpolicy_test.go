@@ -34,15 +34,15 @@ spec: {policyName: planned-forbids, validationActions: [Deny]}
 
 func TestAPlanTellsWhatThePoliciesOfAClusterWillRefuse(t *testing.T) {
 	f := fleet(t)
-	f.Project("rulers", func(p *v1alpha1.ProjectSpec) { p.Privileged = true })
-	f.Project("ruled")
 	a := f.Member("a").Client()
-	t.Cleanup(func() {
+	t.Cleanup(func() { // after the projects have gone, or it would be put back
 		for _, o := range []client.Object{&admissionv1.ValidatingAdmissionPolicyBinding{}, &admissionv1.ValidatingAdmissionPolicy{}} {
 			o.SetName("planned-forbids")
 			_ = a.Delete(context.Background(), o) // best effort: nothing else has that name
 		}
 	})
+	f.Project("rulers", func(p *v1alpha1.ProjectSpec) { p.Privileged = true })
+	f.Project("ruled")
 	f.Deploy("rulers", "policies", rule, "--cluster", "a").Settles(1)
 
 	r := f.Hub.CLIWith(configMap("forbidden", "bad")+"---\n"+configMap("allowed", "bad"), "plan", "shop", "-p", "ruled", "-f", "-", "--to", "stage=production", "-o", "json")
