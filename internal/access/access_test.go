@@ -96,6 +96,8 @@ func TestNoRoleAllowsMoreThanItIsFor(t *testing.T) {
 		"an operator makes no projects":              {v1alpha1.RoleOperator, "create", atollGroup, "projects", false},
 		"a viewer reads no grants":                   {v1alpha1.RoleViewer, "list", atollGroup, "accessgrants", false},
 		"an auditor does":                            {v1alpha1.RoleAuditor, "list", atollGroup, "accessgrants", true},
+		"an auditor reads what was done":             {v1alpha1.RoleAuditor, "get", fleetGroup, "audit", true},
+		"an operator does not":                       {v1alpha1.RoleOperator, "get", fleetGroup, "audit", false},
 		"a developer reads no Secrets":               {v1alpha1.RoleDeveloper, "get", "", "secrets", false},
 	} {
 		if got := Allows(rules(c.role), c.verb, c.group, c.resource); got != c.want {

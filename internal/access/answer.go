@@ -117,6 +117,7 @@ var Resources = map[string]Resource{
 	"alerts":       ofFleet(fleetGroup, "alerts"),
 	"certificates": ofFleet(fleetGroup, "certificates"),
 	"metrics":      ofFleet(fleetGroup, "metrics"),
+	"audit":        ofFleet(fleetGroup, "audit"),
 	"join":         ofFleet(fleetGroup, "clusters/join"),
 	"memory":       ofFleet(fleetGroup, "clusters/memory"),
 	"proxy":        ofFleet(fleetGroup, "clusters/proxy"),

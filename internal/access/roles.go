@@ -66,7 +66,7 @@ func Roles() []Role {
 		v1alpha1.RoleReleaser:  releaser(),
 		v1alpha1.RoleOperator:  operator(),
 		v1alpha1.RoleSecrets:   {rule("", []string{"secrets", "configmaps"}, append(read, write...)...)},
-		v1alpha1.RoleAuditor:   append(look(), rule(atollGroup, []string{"accessgrants"}, read...)),
+		v1alpha1.RoleAuditor:   append(look(), audit()...),
 		v1alpha1.RoleAdmin:     admin(),
 	}
 	var out []Role
@@ -126,15 +126,22 @@ func operator() []rbacv1.PolicyRule {
 	)
 }
 
+// audit is what was done and who may do it.
+func audit() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{
+		rule(atollGroup, []string{"accessgrants"}, read...),
+		rule(fleetGroup, []string{"audit"}, "get"),
+	}
+}
+
 // admin does what all others do but read Secrets, and gives every role where it holds.
 func admin() []rbacv1.PolicyRule {
 	bind := rule(rbacv1.GroupName, []string{"clusterroles"}, "bind")
 	for _, n := range names {
 		bind.ResourceNames = append(bind.ResourceNames, ClusterRole(n))
 	}
-	return append(operator(), bind,
+	return append(append(operator(), audit()...), bind,
 		rule(atollGroup, []string{"applications", "projects", "accessgrants"}, write...),
-		rule(atollGroup, []string{"accessgrants"}, read...),
 		rule(atollGroup, []string{"clusters", "projects"}, "classify"),
 		rule(atollGroup, []string{"projects"}, "escalate"),
 		rule(fleetGroup, []string{"contents"}, "create"),

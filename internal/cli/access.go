@@ -50,7 +50,7 @@ when no grant lets anybody.
 
 VERB is get, list, create, update, delete, upgrade, bind …; KIND is one of the hub's
 kinds, secrets, or what the fleet API has: contents, plans, sync, overview, alerts,
-certificates, metrics, join, proxy (into clusters), memory, report.`,
+certificates, metrics, audit, join, proxy (into clusters), memory, report.`,
 		Example: `  atoll who-can create apps -p shop
   atoll who-can get secrets -p shop
   atoll who-can create proxy`,
