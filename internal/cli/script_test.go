@@ -58,7 +58,8 @@ func hubKubeconfig(t *testing.T) string {
 func TestLive(t *testing.T) { liveScripts(t, "testdata/live") }
 
 // TestTheHubItself runs after the others: a plan of a project tells of all
-// applications, also of one that was written a moment ago.
+// applications, also of one that was written a moment ago, and while everything
+// is frozen they would be held.
 func TestTheHubItself(t *testing.T) { liveScripts(t, "testdata/itself") }
 
 func liveScripts(t *testing.T, dir string) {
