@@ -135,8 +135,10 @@ func TestCallsIntoAClusterAreInTheAuditLogWithTheirEnd(t *testing.T) {
 	want := []string{
 		"get|pods/log/web-1|Begin|||", "get|pods/log/web-1|End|Failed||", "list|secrets|Begin|||", "list|secrets|End|Failed||",
 	}
-	if !slices.Equal(got[1:], want) { // after the cluster's own creation
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got[1:], "\n"), strings.Join(want, "\n"))
+	got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "create|clusters/") })
+	slices.Sort(got) // an end may come after the next beginning
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 
 	nobody := rest.CopyConfig(b.config)
