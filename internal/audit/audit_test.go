@@ -505,3 +505,17 @@ func TestRecordsAreFoundByWhoWhatAndWhen(t *testing.T) {
 		}
 	}
 }
+
+// A file that was begun and holds nothing yet, or begins with what is no record, hides
+// nothing of what was recorded before.
+func TestAFileWithoutABeginningHidesNoRecords(t *testing.T) {
+	for name, content := range map[string]string{"empty": "", "damaged": "x\n"} {
+		o := logged(t, 3)
+		if err := os.WriteFile(segmentAt(o.Dir, 1000).path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := all(t, o, Query{Verb: "update", Since: time.Now().Add(-time.Hour)}); len(got) != 3 {
+			t.Errorf("%s: %d of 3 records are found", name, len(got))
+		}
+	}
+}

@@ -113,6 +113,15 @@ func TestChangesNameFieldsAndHideSecrets(t *testing.T) {
 		"what its name calls a credential": {
 			`{"spec":{"env":[{"name":"DB_PASSWORD","value":"c4n4ry"}],"apiKey":"c4n4ry","owner":"a"}}`, `{"spec":{"env":[{"name":"DB_PASSWORD","value":"c4n4ry2"}],"apiKey":"c4n4ry2","owner":"b"}}`,
 			`spec.apiKey: "(secret)" → "(secret)"; spec.env[DB_PASSWORD].value: "(secret)" → "(secret)"; spec.owner: "a" → "b"`},
+		"what comes whole": {
+			`{}`, `{"spec":{"env":[{"name":"AWS_SECRET_ACCESS_KEY","value":"c4n4ry"},{"name":"a","value":"b"}],"hooks":[[{"apiKey":"c4n4ry"}]],"n":[1]}}`,
+			`spec.env: [{"name":"AWS_SECRET_ACCESS_KEY","value":"(secret)"},{"name":"a","value":"b"}]; spec.hooks: [[{"apiKey":"(secret)"}]]; spec.n: [1]`},
+		"what becomes something else": {`{"spec":{"auth":{"token":"c4n4ry"}}}`, `{"spec":{"auth":"none"}}`, `spec.auth: {"token":"(secret)"} → "none"`},
+		"credentials within a text": {
+			`{"a":"https://bob:c4n4ry@git.example.com/x?depth=1","b":"https://git.example.com/x?access_token=c4n4ry&a=b"}`,
+			`{"c":"user: bob\npassword: c4n4ry\nport: 1","d":"{\"password\": \"c4n4ry c4n4ry\", \"port\": 1}","e":"{\\\"token\\\":\\\"c4n4ry\\\"}"}`,
+			`a: "https://(secret)@git.example.com/x?depth=1" removed; b: "https://git.example.com/x?access_token=(secret)\u0026a=b" removed; ` +
+				`c: "user: bob\npassword: (secret)\nport: 1"; d: "{\"password\": (secret), \"port\": 1}"; e: "{\\\"token\\\":(secret)}"`},
 		"manifests": {`{"spec":{"source":{"inline":"c4n4ry"}}}`, `{"spec":{"source":{}}}`, `spec.source.inline: "(manifests, 8 bytes)" removed`},
 	} {
 		changes, _ := Changes(object(c.before), object(c.after), false)
@@ -123,5 +132,9 @@ func TestChangesNameFieldsAndHideSecrets(t *testing.T) {
 		if text := strings.Join(got, "; "); text != c.want || strings.Contains(text, canary) {
 			t.Errorf("%s: %s\nnot %s", name, text, c.want)
 		}
+	}
+	r := Record{Message: `spec.source.git.url: Invalid value: "https://bob:` + canary + `@git.example.com": no`, Reason: "password=" + canary}
+	if r.bound(); strings.Contains(r.Message+r.Reason, canary) {
+		t.Errorf("%q, %q", r.Message, r.Reason)
 	}
 }

@@ -28,8 +28,8 @@ var bookkeeping = []string{
 
 // Changes lists which fields differ between an object before and after a write;
 // nil for none on either side. Values of Secrets, and of fields that by their names
-// hold what those should, are masked; of manifests only the size is told, since they
-// may be of Secrets. more counts changes beyond the bound. What status says is left
+// hold what those should, are masked, and so are credentials within a text; of
+// manifests only the size is told, since they may be of Secrets. more counts changes beyond the bound. What status says is left
 // out unless the write is of it.
 func Changes(before, after map[string]any, ofStatus bool) (changes []Change, more int) {
 	c := &comparison{ofStatus: ofStatus}
@@ -133,8 +133,10 @@ func (c *comparison) add(path string, before, after any) {
 	c.changes = append(c.changes, Change{Path: clip(path, maxValue), Before: c.value(path, before), After: c.value(path, after)})
 }
 
+const credentialWords = `password|passwd|passphrase|token|secret[-_]?key|secret[-_]?access[-_]?key|api[-_]?key|private[-_]?key|credentials?|client[-_]?secret`
+
 // private are the names of fields that hold credentials in objects of any kind.
-var private = regexp.MustCompile(`(?i)(password|passwd|passphrase|token|secretkey|secret_key|apikey|api_key|api-key|privatekey|private_key|private-key|credentials?|clientsecret|client_secret|client-secret)([.\[\]]|$)`)
+var private = regexp.MustCompile(`(?i)(` + credentialWords + `)([.\[\]]|$)`)
 
 func (c *comparison) value(path string, v any) json.RawMessage {
 	if v == nil {
@@ -143,20 +145,69 @@ func (c *comparison) value(path string, v any) json.RawMessage {
 	if c.secret && (strings.HasPrefix(path, "data.") || strings.HasPrefix(path, "stringData.") || path == "data" || path == "stringData") || private.MatchString(path) {
 		return masked
 	}
-	data, err := json.Marshal(v)
+	if path == "spec.source.inline" {
+		data, _ := json.Marshal(v)
+		return fmt.Appendf(nil, `"(manifests, %d bytes)"`, len(data))
+	}
+	shown := readable(v)
+	data, err := json.Marshal(shown)
 	if err != nil {
 		return masked // nothing that came as JSON
-	}
-	if path == "spec.source.inline" {
-		data = fmt.Appendf(nil, `"(manifests, %d bytes)"`, len(data))
 	}
 	if len(data) <= maxValue {
 		return data
 	}
-	text := string(data)
+	text, size := string(data), len(data)
 	if s, ok := v.(string); ok {
-		text = s
+		text, size = shown.(string), len(s)
 	}
-	data, _ = json.Marshal(fmt.Sprintf("%s (%d bytes)", clip(text, maxValue), len(text))) // a string always is
+	data, _ = json.Marshal(fmt.Sprintf("%s (%d bytes)", clip(text, maxValue), size)) // a string always is
 	return data
+}
+
+// readable is a value without what nobody should read in it: in what came or went as
+// a whole, names count as they do in a path.
+func readable(v any) any {
+	switch v := v.(type) {
+	case string:
+		return withoutCredentials(v)
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, part := range v {
+			if out[name] = masked; !private.MatchString(name) {
+				out[name] = readable(part)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, part := range v {
+			item, _ := part.(map[string]any)
+			if name, _ := item["name"].(string); private.MatchString(name) {
+				part = map[string]any{"name": name, "value": masked}
+			}
+			out[i] = readable(part)
+		}
+		return out
+	}
+	return v
+}
+
+// inText are credentials within a text: in an address, or behind their name.
+var inText = regexp.MustCompile(`(?i)([a-z]://)[^/?#\s"'\\]+@|((?:` + credentialWords + `)[\\"']*[ \t]*[:=][ \t]*)(?:\\?"[^"]*"?|'[^']*'?|[^\s,;&"'}]+)`)
+
+// maxSearched bounds what is searched of a text, many times what is told of any.
+const maxSearched = 16 << 10
+
+func withoutCredentials(text string) string {
+	if len(text) > maxSearched {
+		text = clip(text, maxSearched)
+	}
+	return inText.ReplaceAllStringFunc(text, func(found string) string {
+		parts := inText.FindStringSubmatch(found)
+		if parts[1] != "" {
+			return parts[1] + "(secret)@"
+		}
+		return parts[2] + "(secret)"
+	})
 }

@@ -78,25 +78,24 @@ func begin(all []segment, q Query) []segment {
 	if q.From > 0 {
 		return from(all, q.From)
 	}
-	for len(all) > 1 && !q.Since.IsZero() && all[1].began().Before(q.Since) {
+	for len(all) > 1 && !q.Since.IsZero() {
+		if t, known := all[1].began(); !known || !t.Before(q.Since) {
+			break
+		}
 		all = all[1:]
 	}
 	return all
 }
 
-// began is when the first record was written, or long ago if nobody can say.
-func (s segment) began() (t time.Time) {
+// began is when the first record was written. Nobody knows it of a file that was
+// changed, or begun a moment ago.
+func (s segment) began() (t time.Time, known bool) {
 	_, err := s.walk(func(_ int64, line []byte) error {
 		r, err := decode(line)
-		if err == nil {
-			t = r.Time
-		}
+		t, known = r.Time, err == nil
 		return errStop
 	})
-	if err != nil {
-		return time.Time{}
-	}
-	return t
+	return t, known && err == nil
 }
 
 // pager fills a page.

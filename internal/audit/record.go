@@ -142,7 +142,7 @@ func (r *Record) bound() {
 	} {
 		*s = clip(*s, maxText)
 	}
-	r.Reason, r.Message = clip(r.Reason, maxReason), clip(r.Message, maxReason)
+	r.Reason, r.Message = clip(withoutCredentials(r.Reason), maxReason), clip(withoutCredentials(r.Message), maxReason)
 	if left := len(r.Groups) - maxGroups; left > 0 {
 		r.Groups = r.Groups[:maxGroups:maxGroups]
 	}
