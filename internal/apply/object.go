@@ -179,7 +179,7 @@ func (o *object) due(now time.Time) step {
 		return idle
 	case o.recheck, !o.judgeAt.IsZero() && !now.Before(o.judgeAt):
 		return check
-	case o.remake:
+	case o.mayGo():
 		return remake
 	case o.rec.Accepted != o.want || o.rec.GivenUp != o.giveUpHash || o.regain:
 		return deliver

@@ -165,6 +165,19 @@ func (e *Engine) repause(o *object) {
 	}
 }
 
+// resume tells of a pause that ended with nothing to put right. Where it holds, what
+// had the object looked at now may have come in the place of its end.
+func (e *Engine) resume(o *object, now time.Time) {
+	switch {
+	case o.pause.Until.IsZero():
+	case o.pause.Holds(now):
+		e.queue.AddAfter(task{object: o.id}, urgent, o.pause.Until.Sub(now))
+	default:
+		o.pause.Until = time.Time{}
+		e.touch(o.entry)
+	}
+}
+
 // pauseAnnotation keeps just the one annotation that matters.
 func pauseAnnotation(all map[string]string) map[string]string {
 	text, ok := all[v1alpha1.AnnotationPauseUntil]

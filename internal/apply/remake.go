@@ -90,6 +90,11 @@ func (e *Engine) remakeStuck(en *entry) {
 	}
 }
 
+const (
+	deletionsForbidden = "the member forbids deletions (ConfigMap " + limitsName + " in " + systemNamespace + ")"
+	pauseHolds         = "a pause holds"
+)
+
 // spareGuarded takes out what is not deleted, whoever asks for it.
 func (e *Engine) spareGuarded(en *entry, stuck []*object) []*object {
 	var rest []*object
@@ -98,13 +103,13 @@ func (e *Engine) spareGuarded(en *entry, stuck []*object) []*object {
 		case en.want.Policy.Hub != nil:
 			o.notRemade("on the hub nothing is")
 		case e.member.limits.Deletions:
-			o.notRemade(fmt.Sprintf("the member forbids deletions (ConfigMap %s in %s)", limitsName, systemNamespace))
+			o.notRemade(deletionsForbidden)
 		case needsConfirmation(o.id):
 			o.notRemade("what lies in it would go too: delete it by hand")
 		case o.rec.Keep != 0 || o.options.Keep != 0:
 			o.notRemade("its annotations say that it stays")
 		case o.pause.Holds(e.clock()):
-			o.notRemade("a pause holds")
+			o.notRemade(pauseHolds)
 		default:
 			rest = append(rest, o)
 		}
@@ -117,6 +122,14 @@ func (o *object) notToGo() {
 	if o.remake {
 		o.remake, o.entry.pruning.Deleted = false, max(o.entry.pruning.Deleted-1, 0)
 	}
+}
+
+// mayGo tells that what was approved is what is still asked for: an object of an
+// application that is being withdrawn, or of a content that comes to be replaced, is
+// not deleted for what was asked before.
+func (o *object) mayGo() bool {
+	en := o.entry
+	return o.remake && en.prepared && en.taken == en.digest && !en.want.Withdrawn
 }
 
 // notRemade says why the object stays as it is, until something else is asked for.
@@ -140,6 +153,11 @@ func (e *Engine) makeRoom(ctx context.Context, j job) outcome {
 	}
 	why := ""
 	switch {
+	// The approval may have waited while these came.
+	case j.mayNotDelete:
+		why = deletionsForbidden
+	case j.object.pause.Holds(e.clock()):
+		why = pauseHolds
 	case string(live.GetUID()) != j.object.rec.UID:
 		why = "it is another one than was recorded"
 	case controlled(live):
@@ -190,6 +208,11 @@ func (e *Engine) wouldTake(ctx context.Context, j job) error {
 // roomMade takes that the old object goes; the watch, or a look, tells when it is
 // gone; e.mu is held.
 func (e *Engine) roomMade(o *object) {
+	if !o.remake { // the approval was taken back while it was carried out
+		o.entry.pruning.Deleted++
+		e.unsaved[o.entry.want.Key] = true
+		e.wakeSave()
+	}
 	o.remake = false // and the budget is spent
 	o.succeed()
 	o.remade, o.recheck = true, true

@@ -31,7 +31,8 @@ func (o *object) waitAfter(s step) time.Duration {
 }
 
 // spent tells that the object has no attempt left of those that its application has.
-func (o *object) spent() bool { return o.entry.want.Policy.Retry.Spent(o.refused) }
+// What was deleted to be made anew is made, however often that takes.
+func (o *object) spent() bool { return !o.remade && o.entry.want.Policy.Retry.Spent(o.refused) }
 
 // givenUp tells people so.
 func givenUp(o *object) string {

@@ -61,6 +61,7 @@ func (e *Engine) syncObject(ctx context.Context, id ID) {
 	if s == idle || e.tooEarly(o, s, now) {
 		if s == idle {
 			e.attempted(o)
+			e.resume(o, now)
 		}
 		e.mu.Unlock()
 		return
