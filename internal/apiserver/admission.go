@@ -70,7 +70,10 @@ func registerValidators(plugins *admission.Plugins, validators []Validator, witn
 // the answer.
 func (v *validation) Validate(ctx context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	refused := v.judge(ctx, a)
-	if v.witness == nil || a.IsDryRun() || !v.witness.Sees(ctx, a.GetResource().GroupResource(), a.GetUserInfo()) {
+	if v.witness == nil || !v.witness.Sees(ctx, a.GetResource().GroupResource(), a.GetUserInfo()) {
+		return refused
+	}
+	if asked := (&Write{Resource: a.GetResource(), Subresource: a.GetSubresource(), Operation: a.GetOperation()}); a.IsDryRun() && !asked.Reveals() {
 		return refused
 	}
 	// What cannot be converted is told by its name.

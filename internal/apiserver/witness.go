@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
 	kubeaudit "k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -25,8 +26,8 @@ import (
 type Witness interface {
 	// Sees reports whether it wants to be told of what by does to a resource.
 	Sees(ctx context.Context, resource schema.GroupResource, by user.Info) bool
-	// Wrote is told of a write, of which refused says why it was not admitted. Old and
-	// New are missing where they cannot be told.
+	// Wrote is told of a write, of which refused says why it was not admitted, and of a
+	// dry run that Reveals. Old and New are missing where they cannot be told.
 	Wrote(ctx context.Context, write Write, refused error) error
 	// Reads is told of a get, list or watch before it is answered.
 	Reads(ctx context.Context, read *request.RequestInfo, by user.Info) error
@@ -34,7 +35,7 @@ type Witness interface {
 
 // witnessed tells the witness about a write that was judged, and returns the answer.
 func witnessed(ctx context.Context, witness Witness, write *Write, refused error) error {
-	if witness == nil || write.DryRun || !witness.Sees(ctx, write.Resource.GroupResource(), write.User) {
+	if witness == nil || write.DryRun && !write.Reveals() || !witness.Sees(ctx, write.Resource.GroupResource(), write.User) {
 		return refused
 	}
 	if err := witness.Wrote(ctx, *write, refused); err != nil && refused == nil {
@@ -100,6 +101,18 @@ func withReads(next http.Handler, witness Witness) http.Handler {
 
 func reads(info *request.RequestInfo) bool {
 	return info.APIGroup == "" && info.Resource == "secrets" && (info.Verb == "get" || info.Verb == "list" || info.Verb == "watch")
+}
+
+// Reveals reports whether it is answered with what not everybody should read, even if
+// it changes nothing: the Secret as it is, or a token, which is real in a dry run too.
+func (w *Write) Reveals() bool {
+	switch w.Resource.GroupResource() {
+	case secrets:
+		return w.Operation != admission.Create
+	case schema.GroupResource{Resource: "serviceaccounts"}:
+		return w.Subresource == "token"
+	}
+	return false
 }
 
 // RequestID is what the answer's Audit-ID says.

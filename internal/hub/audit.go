@@ -109,7 +109,7 @@ func (w *witness) Sees(ctx context.Context, resource schema.GroupResource, by us
 	return by.GetName() != user.APIServerUser || origin == nil || origin.Authenticated != user.APIServerUser
 }
 
-// Wrote records a write that changes something, or was refused.
+// Wrote records a write that changes something, was refused, or shows what is secret.
 func (w *witness) Wrote(ctx context.Context, write apiserver.Write, refused error) error {
 	r := audit.Record{
 		Request: write.Request, Verb: strings.ToLower(string(write.Operation)),
@@ -117,13 +117,17 @@ func (w *witness) Wrote(ctx context.Context, write apiserver.Write, refused erro
 		Namespace: write.Namespace, Name: write.Object(), Result: audit.Admitted,
 	}
 	r.From(audit.OriginFrom(ctx), write.User.GetName(), write.User.GetGroups())
-	r.Changes, r.MoreChanges = audit.Changes(fieldsOf(write.Old), fieldsOf(write.New), write.Subresource == "status")
+	if write.DryRun {
+		r.Message = "a dry run, which shows what is secret"
+	} else {
+		r.Changes, r.MoreChanges = audit.Changes(fieldsOf(write.Old), fieldsOf(write.New), write.Subresource == "status")
+	}
 	if refused != nil {
 		r.Result, r.Message = audit.Refused, refused.Error()
 		if status := apierrors.APIStatus(nil); errors.As(refused, &status) {
 			r.Code = int(status.Status().Code)
 		}
-	} else if write.Operation == admission.Update && write.Old != nil && len(r.Changes) == 0 {
+	} else if write.Operation == admission.Update && write.Old != nil && len(r.Changes) == 0 && !write.Reveals() {
 		return nil
 	}
 	r.Reason = reason(write)

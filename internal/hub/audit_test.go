@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -10,14 +11,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/apiserver"
+	"atoll.dev/atoll/internal/audit"
 	"atoll.dev/atoll/internal/fleet"
 )
 
@@ -108,6 +115,48 @@ func TestWhatPeopleDoIsInTheAuditLogAndSecretsAreNot(t *testing.T) {
 	b.must(err)
 	if len(verdict.Findings)+len(verdict.Notes) > 0 || verdict.Records == 0 {
 		t.Errorf("%+v", verdict)
+	}
+}
+
+// Who may write a Secret reads it by a write that changes nothing, and by a dry run.
+func TestAWriteThatOnlyShowsASecretIsRecorded(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.Open(audit.Options{Dir: t.TempDir(), Key: key, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "data": map[string]any{"k": "djE="}}}
+	other := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "data": map[string]any{"k": "djI="}}}
+	w := witness{log}
+	for _, write := range []apiserver.Write{
+		{Name: "same", Resource: corev1.SchemeGroupVersion.WithResource("secrets"), New: object},
+		{Name: "tried", Resource: corev1.SchemeGroupVersion.WithResource("secrets"), New: other, DryRun: true},
+		{Name: "same", Resource: corev1.SchemeGroupVersion.WithResource("configmaps"), New: object},
+	} {
+		write.Operation, write.Old, write.User = admission.Update, object, &user.DefaultInfo{Name: "eve"}
+		if err := w.Wrote(t.Context(), write, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := log.Query(t.Context(), audit.Query{User: "eve"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range page.Records {
+		got = append(got, r.What()+": "+r.Message)
+		if len(r.Changes) > 0 {
+			t.Errorf("%s changed %v", r.What(), r.Changes)
+		}
+	}
+	if want := []string{"secrets/same: ", "secrets/tried: a dry run, which shows what is secret"}; !slices.Equal(got, want) {
+		t.Errorf("recorded are %q, not %q", got, want)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

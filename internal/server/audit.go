@@ -68,8 +68,8 @@ func told(answer any) []audit.Change {
 var memberPaths = request.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
 
 // intimate are the parts of objects through which people act inside, or see what
-// is said there.
-var intimate = sets.NewString("log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers")
+// is said there; a token that is asked for in a dry run is a token.
+var intimate = sets.NewString("token", "log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers")
 
 // tunnelled is the record of a call to a member's API; none is kept of what only
 // reads, but for logs and Secrets, and of what only asks what would be.
