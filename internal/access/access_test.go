@@ -106,6 +106,18 @@ func TestNoRoleAllowsMoreThanItIsFor(t *testing.T) {
 	}
 }
 
+// An admin, who reads no Secrets, would read them by a grant to themselves.
+func TestRoleSecretsIsGivenByWhoHoldsIt(t *testing.T) {
+	for _, role := range Roles() {
+		gives := slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
+			return slices.Contains(r.Verbs, "bind") && (len(r.ResourceNames) == 0 || slices.Contains(r.ResourceNames, ClusterRole(v1alpha1.RoleSecrets)))
+		})
+		if gives != Allows(role.Rules, "get", "", "secrets") {
+			t.Errorf("role %s gives role secrets: %v", role.Name, gives)
+		}
+	}
+}
+
 func TestAGrantBecomesBindingsWhereItIsFor(t *testing.T) {
 	subject := func(kind, name string) rbacv1.Subject {
 		return rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}

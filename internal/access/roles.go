@@ -65,7 +65,7 @@ func Roles() []Role {
 		v1alpha1.RoleDeveloper: developer(),
 		v1alpha1.RoleReleaser:  releaser(),
 		v1alpha1.RoleOperator:  operator(),
-		v1alpha1.RoleSecrets:   {rule("", []string{"secrets", "configmaps"}, append(read, write...)...)},
+		v1alpha1.RoleSecrets:   {rule("", []string{"secrets", "configmaps"}, append(read, write...)...), give(v1alpha1.RoleSecrets)},
 		v1alpha1.RoleAuditor:   append(look(), audit()...),
 		v1alpha1.RoleAdmin:     admin(),
 	}
@@ -134,13 +134,28 @@ func audit() []rbacv1.PolicyRule {
 	}
 }
 
-// admin does what all others do but read Secrets, and gives every role where it holds.
-func admin() []rbacv1.PolicyRule {
+// give lets one grant roles where one may write grants.
+func give(roles ...v1alpha1.Role) rbacv1.PolicyRule {
 	bind := rule(rbacv1.GroupName, []string{"clusterroles"}, "bind")
-	for _, n := range names {
-		bind.ResourceNames = append(bind.ResourceNames, ClusterRole(n))
+	for _, r := range roles {
+		bind.ResourceNames = append(bind.ResourceNames, ClusterRole(r))
 	}
-	return append(append(operator(), audit()...), bind,
+	return bind
+}
+
+// Giver is the role that gives a role.
+func Giver(role v1alpha1.Role) v1alpha1.Role {
+	if role == v1alpha1.RoleSecrets {
+		return role
+	}
+	return v1alpha1.RoleAdmin
+}
+
+// admin does what all others do but read Secrets, and gives every role where it holds
+// but secrets, which it would give itself: only who has that one, too, gives it.
+func admin() []rbacv1.PolicyRule {
+	others := slices.DeleteFunc(slices.Clone(names), func(n v1alpha1.Role) bool { return n == v1alpha1.RoleSecrets })
+	return append(append(operator(), audit()...), give(others...),
 		rule(atollGroup, []string{"applications", "projects", "accessgrants"}, write...),
 		rule(atollGroup, []string{"clusters", "projects"}, "classify"),
 		rule(atollGroup, []string{"projects"}, "escalate"),

@@ -34,7 +34,8 @@ func newGrant(c *console) *cobra.Command {
 
 ROLE is viewer, developer, releaser, operator, secrets, auditor or admin. Users and
 groups are named as the hub knows them when they sign in. Nobody gives a role that
-they do not hold where they give it; an admin of a project gives roles in it.`,
+they do not hold where they give it; an admin of a project gives roles in it, and
+secrets only with that role besides.`,
 		Example: `  atoll grant developer --group shop-team -p shop
   atoll grant operator --user ann@example.com --fleet --for 8h --reason 'on call'
   atoll grant viewer --group support --projects shop,bank`,

@@ -91,8 +91,8 @@ func (a *admit) given(ctx context.Context, w apiserver.Write) error {
 		}
 		if !allowed {
 			return apierrors.NewForbidden(w.Resource.GroupResource(), w.Name, fmt.Errorf(
-				"spec.role: %s may not give role %s in %s, for nobody gives what they do not hold: it needs the verb \"bind\" on clusterroles %s there, which role admin has",
-				w.User.GetName(), g.Spec.Role, access.Place(scope), role))
+				"spec.role: %s may not give role %s in %s, for nobody gives what they do not hold: it needs the verb \"bind\" on clusterroles %s there, which role %s has",
+				w.User.GetName(), g.Spec.Role, access.Place(scope), role, access.Giver(g.Spec.Role)))
 		}
 	}
 	return nil

@@ -228,6 +228,7 @@ func TestNobodyGivesMoreThanTheyHold(t *testing.T) {
 		"by another's role":                {change(mal, `{"spec":{"role":"admin"}}`), rule},
 		"an admin, in another project":     {lea.Create(t.Context(), given("not-led", "lea", v1alpha1.RoleViewer, "lea")), rule},
 		"an admin, in the fleet":           {lea.Create(t.Context(), given("atoll-system", "lea", v1alpha1.RoleViewer, "lea")), rule},
+		"an admin, what is none of theirs": {lea.Create(t.Context(), given("led", "lea", v1alpha1.RoleSecrets, "lea")), rule},
 		"an admin, in several projects":    {lea.Create(t.Context(), several), "project not-led"},
 		"an admin, in another from within": {lea.Create(t.Context(), beyond), "spec.projects"},
 		"to a group of Kubernetes":         {lea.Create(t.Context(), masters), "spec.groups[0]"},
