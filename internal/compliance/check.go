@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -25,6 +26,8 @@ type Options struct {
 	Facts bool
 	// Now is by what exemptions end.
 	Now time.Time
+	// Most is how much is found before the check ends with an error; 0 is without end.
+	Most int
 }
 
 // Check judges objects. Namespaces, definitions of kinds and parameters among them
@@ -35,6 +38,14 @@ func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o
 	checks := s.checks(o)
 	found := make([]findings, len(w.objects))
 	var all sync.WaitGroup
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var count atomic.Int64
+	counted := func() {
+		if count.Add(1) > int64(o.Most) && o.Most > 0 {
+			end(fmt.Errorf("more than %d things are to be told", o.Most))
+		}
+	}
 	failed := make(chan error, runtime.GOMAXPROCS(0))
 	next := make(chan int, len(w.objects))
 	for i := range w.objects {
@@ -55,6 +66,7 @@ func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o
 				if ctx.Err() != nil {
 					return
 				}
+				found[at].counted = counted
 				for _, check := range checks {
 					check(ctx, w, &w.objects[at], &found[at])
 				}
@@ -63,7 +75,7 @@ func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o
 	}
 	all.Wait()
 	close(failed)
-	if err := cmp.Or(ctx.Err(), <-failed); err != nil {
+	if err := cmp.Or(context.Cause(ctx), <-failed); err != nil {
 		return Report{}, err
 	}
 	r := Report{Violations: []Violation{}, Undecided: s.undecided, Objects: len(w.objects), Policies: len(s.rules)}
@@ -82,6 +94,12 @@ func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o
 type findings struct {
 	violations []Violation
 	undecided  []Undecided
+	counted    func() // one more
+}
+
+func (f *findings) violate(v Violation) {
+	f.violations = append(f.violations, v)
+	f.counted()
 }
 
 // check judges one object.
@@ -106,6 +124,9 @@ func (r *rule) check(ctx context.Context, w *world, o *object, now time.Time, f 
 	ns := w.namespace(o.namespace)
 	exempt := exemption(ns, r.policy.Name, now)
 	for _, b := range r.bindings {
+		if ctx.Err() != nil {
+			return
+		}
 		how := r.about(b, o, ns.labels)
 		var excuse *Exemption
 		if how == apart && exempt != nil {
@@ -143,7 +164,7 @@ func (r *rule) through(ctx context.Context, w *world, o *object, b binding, excu
 		if *r.policy.Spec.FailurePolicy != admissionv1.Ignore {
 			// Refused whatever the binding's actions are.
 			v := verdict{rule: "spec.paramKind", message: "failed to configure binding: " + err.Error(), failed: true, always: true}
-			f.violations = append(f.violations, r.violation(w, o, b, v, excuse))
+			f.violate(r.violation(w, o, b, v, excuse))
 		}
 		return
 	}
@@ -152,6 +173,9 @@ func (r *rule) through(ctx context.Context, w *world, o *object, b binding, excu
 		return
 	}
 	for _, p := range params {
+		if ctx.Err() != nil {
+			return
+		}
 		e := evaluator{programs: r.programs, activation: activation{object: o.manifest.Object, request: o.described(w.user)}}
 		if p != nil {
 			e.activation.params = p.Object
@@ -165,7 +189,7 @@ func (r *rule) through(ctx context.Context, w *world, o *object, b binding, excu
 			continue
 		}
 		for _, v := range verdicts {
-			f.violations = append(f.violations, r.violation(w, o, b, v, excuse))
+			f.violate(r.violation(w, o, b, v, excuse))
 		}
 	}
 }
@@ -184,6 +208,7 @@ func (r *rule) violation(w *world, o *object, b binding, v verdict, excuse *Exem
 func (f *findings) undecide(policy string, o *object, why string) {
 	ref := report.ObjectRef(o.ref)
 	f.undecided = append(f.undecided, Undecided{Policy: policy, Object: &ref, Why: why})
+	f.counted()
 }
 
 // described is the API server's description of the creation by a user. One goroutine

@@ -1,6 +1,7 @@
 package compliance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -71,12 +72,14 @@ func matchOf(m *admissionv1.MatchResources) match {
 	return match{MatchResources: m, namespaces: namespaces, objects: objects}
 }
 
-// MaxPolicies bounds a set: to prepare each takes time and memory.
-const MaxPolicies = 500
-
 // Compile takes the policies and bindings among objects; what else there is may
 // be their parameters. What is wrong with them is told as Faults.
 func Compile(objects []*unstructured.Unstructured) (*Set, error) {
+	return CompileWithin(context.Background(), objects)
+}
+
+// CompileWithin is Compile until ctx ends, with the context's error then.
+func CompileWithin(ctx context.Context, objects []*unstructured.Unstructured) (*Set, error) {
 	r, s := reader{}, &Set{}
 	for _, u := range objects {
 		if IsPolicy(u) {
@@ -85,8 +88,8 @@ func Compile(objects []*unstructured.Unstructured) (*Set, error) {
 			s.params = append(s.params, u)
 		}
 	}
-	if len(r.policies) > MaxPolicies {
-		return nil, fmt.Errorf("there are %d policies, and at most %d are judged by at once", len(r.policies), MaxPolicies)
+	if err := tooMuch(r.policies); err != nil {
+		return nil, err
 	}
 	bound := map[string][]binding{}
 	for _, b := range r.bindings {
@@ -100,7 +103,10 @@ func Compile(objects []*unstructured.Unstructured) (*Set, error) {
 		if len(bindings) == 0 {
 			s.undecided = append(s.undecided, Undecided{Policy: p.Name, Why: "no binding names it, so that clusters judge nothing by it"})
 		}
-		programs, wrong := compile(p, base)
+		programs, wrong := compile(ctx, p, base)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		faults = append(faults, wrong...)
 		s.rules = append(s.rules, &rule{policy: p, match: matchOf(p.Spec.MatchConstraints), bindings: bindings, programs: programs,
 			severity: severityOf(p.Annotations), controls: strings.Fields(p.Annotations[ControlsKey])})
@@ -168,9 +174,12 @@ type compilation struct {
 }
 
 // compile declares to each expression what an API server declares to it: variables
-// to all but the conditions, and no authorizer to messages.
-func compile(p *admissionv1.ValidatingAdmissionPolicy, base *environment.EnvSet) (programs, Faults) {
+// to all but the conditions, and no authorizer to messages. It stops when ctx ends.
+func compile(ctx context.Context, p *admissionv1.ValidatingAdmissionPolicy, base *environment.EnvSet) (programs, Faults) {
 	c := compilation{policy: p.Name}
+	if c.faults = c.tooLong(p); len(c.faults) > 0 {
+		return programs{}, c.faults
+	}
 	composed, err := plugincel.NewCompositedCompiler(base)
 	if err != nil {
 		return programs{}, Faults{c.fault("spec", err.Error())}
@@ -180,15 +189,24 @@ func compile(p *admissionv1.ValidatingAdmissionPolicy, base *environment.EnvSet)
 	with := plugincel.OptionalVariableDeclarations{HasParams: p.Spec.ParamKind != nil, HasAuthorizer: true}
 	without := plugincel.OptionalVariableDeclarations{HasParams: p.Spec.ParamKind != nil}
 	for i, v := range p.Spec.Variables {
+		if ctx.Err() != nil {
+			break
+		}
 		e := &expression{name: v.Name, text: v.Expression, types: []*celgo.Type{celgo.AnyType, celgo.DynType}}
 		c.note(fmt.Sprintf("spec.variables[%d].expression", i), composed.CompileAndStoreVariable(e, with, environment.StoredExpressions))
 	}
 	boolean, text := []*celgo.Type{celgo.BoolType}, []*celgo.Type{celgo.StringType}
 	for i, m := range p.Spec.MatchConditions {
+		if ctx.Err() != nil {
+			break
+		}
 		e := &expression{name: m.Name, text: m.Expression, types: boolean}
 		out.conditions = append(out.conditions, c.note(fmt.Sprintf("spec.matchConditions[%d].expression", i), plain.CompileCELExpression(e, with, environment.StoredExpressions)))
 	}
 	for i, v := range p.Spec.Validations {
+		if ctx.Err() != nil {
+			break
+		}
 		field := fmt.Sprintf("spec.validations[%d].", i)
 		e := &expression{text: v.Expression, types: boolean}
 		out.validations = append(out.validations, c.note(field+"expression", composed.CompileCELExpression(e, with, environment.StoredExpressions)))
@@ -200,6 +218,9 @@ func compile(p *admissionv1.ValidatingAdmissionPolicy, base *environment.EnvSet)
 		out.messages = append(out.messages, message)
 	}
 	for i, a := range p.Spec.AuditAnnotations {
+		if ctx.Err() != nil {
+			break
+		}
 		e := &expression{name: a.Key, text: a.ValueExpression, types: []*celgo.Type{celgo.StringType, celgo.NullType}}
 		out.audits = append(out.audits, c.note(fmt.Sprintf("spec.auditAnnotations[%d].valueExpression", i), composed.CompileCELExpression(e, with, environment.StoredExpressions)))
 	}

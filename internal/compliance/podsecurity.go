@@ -44,7 +44,7 @@ func (s podSecurity) check(w *world, o *object, now time.Time, f *findings) {
 	// Labels that do not parse are refused by the API server with the Namespace.
 	levels, _ := api.PolicyToEvaluate(ns.labels, api.Policy{Enforce: privileged, Audit: privileged, Warn: privileged})
 	if why := s.failing(levels.Enforce, pod); why != "" {
-		f.violations = append(f.violations, fact.violation(w, o, Deny, fmt.Sprintf("level %q, which the Namespace enforces, forbids its pods: %s", levels.Enforce.Level, why), nil))
+		f.violate(fact.violation(w, o, Deny, fmt.Sprintf("level %q, which the Namespace enforces, forbids its pods: %s", levels.Enforce.Level, why), nil))
 		return
 	}
 	passed := levels.Enforce
@@ -58,7 +58,7 @@ func (s podSecurity) check(w *world, o *object, now time.Time, f *findings) {
 		}
 		if why := s.failing(level.LevelVersion, pod); why != "" {
 			excuse := exemption(ns, PodSecurity, now)
-			f.violations = append(f.violations, fact.violation(w, o, level.effect, fmt.Sprintf("level %q, %s, is not met: %s", level.Level, level.asks, why), excuse))
+			f.violate(fact.violation(w, o, level.effect, fmt.Sprintf("level %q, %s, is not met: %s", level.Level, level.asks, why), excuse))
 			return
 		}
 	}

@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +17,7 @@ import (
 
 	"atoll.dev/atoll/api/v1alpha1"
 	"atoll.dev/atoll/internal/compliance"
+	"atoll.dev/atoll/internal/content"
 	"atoll.dev/atoll/internal/defaulting"
 	"atoll.dev/atoll/internal/desired"
 	"atoll.dev/atoll/internal/plan"
@@ -22,6 +26,14 @@ import (
 // judging bounds how long the policies of a plan are evaluated: each may cost as
 // much for each object as an API server allows.
 const judging = 20 * time.Second
+
+const (
+	// maxFound is how much of a plan's policies is kept until it is told, and maxSets
+	// how many compiled sets are: hostile policies break on everything, and clusters
+	// may each have their own.
+	maxFound = 50_000
+	maxSets  = 8
+)
 
 // planned is a plan with what it was made from.
 type planned struct {
@@ -37,16 +49,16 @@ type judge struct {
 	world
 	// after has what the plans leave of the Book, nil for nothing.
 	after map[string]map[desired.Key]*desired.Entry
-	// objects, sets and reports are read, compiled and made once.
-	objects map[string]reading
-	sets    map[string]compiled
+	// bases, sets and reports are read, compiled and made once. Bases are by content,
+	// of those that are the same on all clusters, or that have nothing to judge by.
+	bases   map[string]basis
+	sets    map[desired.Digest]compiled
 	reports map[string]judged
+	found   int // in reports
 }
 
-type reading struct {
-	all []*unstructured.Unstructured
-	err error
-}
+// basis is what objects are judged by: policies with their parameters, and Namespaces.
+type basis struct{ policies, namespaces []*unstructured.Unstructured }
 
 type compiled struct {
 	set *compliance.Set
@@ -59,7 +71,7 @@ type judged struct {
 }
 
 func (p *planner) judge(ctx context.Context, w world, all []planned) error {
-	j := judge{planner: p, world: w, after: map[string]map[desired.Key]*desired.Entry{}, objects: map[string]reading{}, sets: map[string]compiled{}, reports: map[string]judged{}}
+	j := judge{planner: p, world: w, after: map[string]map[desired.Key]*desired.Entry{}, bases: map[string]basis{}, sets: map[desired.Digest]compiled{}, reports: map[string]judged{}}
 	for _, one := range all {
 		key := desired.Key{Project: one.Project, Application: one.Application}
 		for _, side := range one.sides {
@@ -145,28 +157,22 @@ func (j *judge) cluster(ctx context.Context, project string, side plan.Cluster) 
 	if r, ok := j.reports[at]; ok {
 		return r
 	}
-	r := j.evaluate(ctx, project, side.After, rules, name)
+	r := j.evaluate(ctx, project, side.After, rules)
 	j.reports[at] = r
 	return r
 }
 
-func (j *judge) evaluate(ctx context.Context, project string, e *desired.Entry, rules []*unstructured.Unstructured, name string) judged {
-	c, ok := j.sets[name]
-	if !ok {
-		c.set, c.err = compliance.Compile(rules)
-		j.sets[name] = c
-	}
+func (j *judge) evaluate(ctx context.Context, project string, e *desired.Entry, rules []*unstructured.Unstructured) judged {
+	c := j.compiled(ctx, rules)
 	if c.err != nil {
-		return judged{err: c.err}
+		return judged{err: tooLong(c.err)}
 	}
 	given, err := j.read(ctx, e)
 	if err != nil {
 		return judged{err: err}
 	}
-	filled := make([]*unstructured.Unstructured, len(given))
-	for i, u := range given {
-		filled[i] = u.DeepCopy()
-		if err := defaulting.Fill(filled[i]); err != nil {
+	for _, u := range given {
+		if err := defaulting.Fill(u); err != nil {
 			return judged{err: fmt.Errorf("%s %s %w", u.GetKind(), u.GetName(), err)}
 		}
 	}
@@ -174,8 +180,29 @@ func (j *judge) evaluate(ctx context.Context, project string, e *desired.Entry, 
 	if e.Policy.Privileged {
 		account = "atoll-agent"
 	}
-	r, err := c.set.Check(ctx, filled, compliance.Options{Namespace: e.Namespace, User: "system:serviceaccount:" + v1alpha1.SystemNamespace + ":" + account, Now: j.Now()})
+	r, err := c.set.Check(ctx, given, compliance.Options{
+		Namespace: e.Namespace, User: "system:serviceaccount:" + v1alpha1.SystemNamespace + ":" + account, Now: j.Now(), Most: maxFound - j.found,
+	})
+	j.found = min(j.found+len(r.Violations)+len(r.Undecided), maxFound-1)
 	return judged{report: r, err: tooLong(err)}
+}
+
+// compiled is the set of rules. Clusters of which each has its own would have
+// memory hold them all.
+func (j *judge) compiled(ctx context.Context, rules []*unstructured.Unstructured) compiled {
+	sum := sha256.New()
+	if err := json.NewEncoder(sum).Encode(rules); err != nil {
+		return compiled{err: fmt.Errorf("encode policies: %w", err)}
+	}
+	name := desired.Digest(hex.EncodeToString(sum.Sum(nil)))
+	c, ok := j.sets[name]
+	if !ok {
+		if c.set, c.err = compliance.CompileWithin(ctx, rules); len(j.sets) == maxSets {
+			clear(j.sets)
+		}
+		j.sets[name] = c
+	}
+	return c
 }
 
 func tooLong(err error) error {
@@ -203,13 +230,12 @@ func (j *judge) rules(ctx context.Context, project, cluster string) ([]*unstruct
 		if e == nil || e.Withdrawn || e.Hold || key.Project != project && !mayRule(e) {
 			continue
 		}
-		objects, err := j.read(ctx, e)
+		b, err := j.basis(ctx, e)
 		if err != nil {
 			return nil, "", err
 		}
-		policies, spaces := rulesIn(objects)
-		all, namespaces = append(all, policies...), append(namespaces, spaces...)
-		if len(policies)+len(spaces) > 0 {
+		all, namespaces = append(all, b.policies...), append(namespaces, b.namespaces...)
+		if len(b.policies)+len(b.namespaces) > 0 {
 			names = append(names, nameOf(e))
 		}
 	}
@@ -247,22 +273,63 @@ func rulesIn(objects []*unstructured.Unstructured) (policies, namespaces []*unst
 	return policies, namespaces
 }
 
-// read is the objects of an entry as its cluster would get them, without values of
-// Secrets.
-func (j *judge) read(ctx context.Context, e *desired.Entry) ([]*unstructured.Unstructured, error) {
-	name := nameOf(e)
-	r, ok := j.objects[name]
-	if !ok {
-		bundle, err := j.world.depot.Bundle(ctx, e.Key.Project, e.Content)
-		if err == nil {
-			r.all, err = bundle.Resolve(e.Bindings, func(ref string) ([]byte, error) { return []byte(ref), nil })
-		}
-		if err != nil {
-			r.err = fmt.Errorf("content %s of app/%s in %s cannot be read: %w", e.Content.Short(), e.Key.Application, e.Key.Project, err)
-		}
-		j.objects[name] = r
+// basis is what an entry brings to judge by. Most contents bring nothing, and are
+// looked through once, whatever clusters make of them.
+func (j *judge) basis(ctx context.Context, e *desired.Entry) (basis, error) {
+	names := []string{e.Key.Project + "/" + string(e.Content)}
+	if len(e.Bindings) == 0 {
+		names = append(names, nameOf(e))
 	}
-	return r.all, r.err
+	for _, name := range names {
+		if b, ok := j.bases[name]; ok {
+			return b, nil
+		}
+	}
+	bundle, err := j.world.depot.Bundle(ctx, e.Key.Project, e.Content)
+	if err != nil {
+		return basis{}, unread(e, err)
+	}
+	if !slices.ContainsFunc(bundle.Objects, judgedBy) {
+		j.bases[names[0]] = basis{}
+		return basis{}, nil
+	}
+	objects, err := resolve(bundle, e)
+	if err != nil {
+		return basis{}, err
+	}
+	var b basis
+	b.policies, b.namespaces = rulesIn(objects)
+	if len(names) > 1 {
+		j.bases[names[1]] = b
+	}
+	return b, nil
+}
+
+// judgedBy tells objects of kinds that come with a basis.
+func judgedBy(o content.Object) bool {
+	return o.Ref.Group == "admissionregistration.k8s.io" || o.Ref.Group == "" && o.Ref.Kind == "Namespace"
+}
+
+// read is the objects of an entry as its cluster would get them.
+func (j *judge) read(ctx context.Context, e *desired.Entry) ([]*unstructured.Unstructured, error) {
+	bundle, err := j.world.depot.Bundle(ctx, e.Key.Project, e.Content)
+	if err != nil {
+		return nil, unread(e, err)
+	}
+	return resolve(bundle, e)
+}
+
+// resolve fills in all but the values of Secrets.
+func resolve(bundle content.Bundle, e *desired.Entry) ([]*unstructured.Unstructured, error) {
+	objects, err := bundle.Resolve(e.Bindings, func(ref string) ([]byte, error) { return []byte(ref), nil })
+	if err != nil {
+		return nil, unread(e, err)
+	}
+	return objects, nil
+}
+
+func unread(e *desired.Entry, err error) error {
+	return fmt.Errorf("content %s of app/%s in %s cannot be read: %w", e.Content.Short(), e.Key.Application, e.Key.Project, err)
 }
 
 // nameOf is the same for entries with the same objects.
