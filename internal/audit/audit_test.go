@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -462,6 +463,44 @@ func TestAFullDiskIsNeverSilent(t *testing.T) {
 				t.Errorf("recorded is %v", got)
 			}
 		})
+	}
+}
+
+// A hub is there for more than its log: on a full disk it starts, and what it had to say
+// then is in the log before anything else.
+func TestALogIsOpenedOnAFullDisk(t *testing.T) {
+	var full atomic.Bool
+	o := options(t, t.TempDir())
+	closed(t, opened(t, o))
+	o.open = func(path string) (file, error) {
+		f, err := openFile(path)
+		return fullDisk{f, &full}, err
+	}
+	full.Store(true)
+	l := opened(t, o)
+	if err := l.Append(t.Context(), act(1)); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if page, err := l.Query(t.Context(), Query{}); err != nil || len(page.Records) != 1 {
+		t.Errorf("on a full disk nothing is found: %+v, %v", page, err)
+	}
+	full.Store(false)
+	if err := l.Ready(t.Context()); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	if err := l.Append(t.Context(), act(2)); err != nil {
+		t.Error(err)
+	}
+	closed(t, l)
+	var verbs []string
+	for _, r := range all(t, o, Query{}) {
+		verbs = append(verbs, r.Verb)
+	}
+	if want := []string{Started, Started, Gap, "update"}; !slices.Equal(verbs, want) {
+		t.Errorf("recorded are %q, not %q", verbs, want)
+	}
+	if v := verdict(t, o); len(v.Findings) > 0 {
+		t.Errorf("found %q", v.Findings)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -55,6 +56,8 @@ type Log struct {
 	size  int64
 	dirty bool // the file may hold more than size
 	lost  gap
+	// first are records of the beginning that wait for room on the disk.
+	first []Record
 	err   error // of closing
 }
 
@@ -95,7 +98,13 @@ func Open(o Options) (*Log, error) {
 	l := &Log{Options: o, lock: lock, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	first, err := l.resume()
 	if err == nil {
-		err = l.store(first)
+		if err = l.store(first); isFull(err) && !slices.ContainsFunc(first, isBreach) {
+			// What people do waits for room, or goes on; a hub is there for more than that.
+			l.first = first
+			l.last.Store(l.head.Last)
+			l.miss(0, l.failed(err))
+			err = nil
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the audit log in %s: %w", o.Dir, err), l.release())
@@ -103,6 +112,11 @@ func Open(o Options) (*Log, error) {
 	go l.run()
 	return l, nil
 }
+
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// isBreach is of what must be in the log before anything else is done to it.
+func isBreach(r Record) bool { return r.Verb == Breached }
 
 func lockDir(dir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -208,7 +222,7 @@ func (l *Log) take() (batch []*entry, closed bool) {
 
 // commit stores a batch, and before it a word about what was lost until now.
 func (l *Log) commit(batch []*entry) {
-	var records []Record
+	records := slices.Clip(l.first)
 	if l.lost.count > 0 {
 		records = append(records, l.note(Gap, fmt.Sprintf("%d acts were not recorded between %s and now: %v",
 			l.lost.count, l.lost.since.UTC().Format(time.RFC3339), l.lost.cause)))
@@ -225,10 +239,10 @@ func (l *Log) commit(batch []*entry) {
 		err = l.store(records)
 	}
 	if err != nil {
-		err = fmt.Errorf("write the audit log in %s: %w", l.Dir, err)
+		err = l.failed(err)
 		l.miss(acts, err)
 	} else {
-		l.lost = gap{}
+		l.lost, l.first = gap{}, nil
 		if l.failing.Swap(false) {
 			l.Complain(nil)
 		}
@@ -236,6 +250,10 @@ func (l *Log) commit(batch []*entry) {
 	for _, e := range batch {
 		e.done <- err
 	}
+}
+
+func (l *Log) failed(err error) error {
+	return fmt.Errorf("write the audit log in %s: %w", l.Dir, err)
 }
 
 func (l *Log) miss(acts int, cause error) {
