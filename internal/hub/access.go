@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -53,13 +54,16 @@ func (h *hub) keepAccess() error {
 	if err != nil {
 		return fmt.Errorf("prepare the controller of roles: %w", err)
 	}
+	often := concurrent(4)
+	// A grant ends in time, though something of it fails again and again.
+	often.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Minute)
 	grants := &accesscontroller.Reconciler{Client: h.mgr.GetClient(), Live: h.live, Namespace: h.Namespace, Now: clock.Now}
 	err = builder.ControllerManagedBy(h.mgr).Named("access").
 		For(&v1alpha1.AccessGrant{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Project{}, handler.EnqueueRequestsFromMapFunc(grants.Concerned)).
 		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(accesscontroller.Owner)).
 		Watches(&rbacv1.ClusterRoleBinding{}, handler.EnqueueRequestsFromMapFunc(accesscontroller.Owner)).
-		WithOptions(concurrent(4)).Complete(grants)
+		WithOptions(often).Complete(grants)
 	if err != nil {
 		return fmt.Errorf("prepare the controller of grants: %w", err)
 	}

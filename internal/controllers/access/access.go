@@ -28,6 +28,9 @@ const (
 	finalizer = "atoll.dev/access"
 	// shown is how many projects a status names.
 	shown = 10
+	// atMost is how long a grant is left alone that ends some day: the clock which tells
+	// when may be set meanwhile, and no timer runs while a machine sleeps.
+	atMost = 5 * time.Minute
 )
 
 // Reconciler keeps the bindings of grants.
@@ -68,13 +71,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err == nil && !told(g) {
 		var counts bool
 		if counts, err = r.count(ctx, plan.Bindings); err == nil && !counts {
-			plan.Reason, plan.Why, plan.Wake = access.ReasonPending, "the hub's API has not taken note yet", patience(g, r.Now())
+			plan.Reason, plan.Why = access.ReasonPending, "the hub's API has not taken note yet"
+			if soon := patience(g, r.Now()); plan.Wake == 0 || soon < plan.Wake {
+				plan.Wake = soon
+			}
 		}
 	}
 	if err = errors.Join(err, r.record(ctx, g, plan, err)); err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: plan.Wake}, nil
+	return ctrl.Result{RequeueAfter: min(plan.Wake, atMost)}, nil
 }
 
 // told says that the status is about the grant as it is.
