@@ -183,12 +183,12 @@ func (d *Depot) Admit(ctx context.Context, app *v1alpha1.Application, namespace 
 	d.mu.Lock()
 	a, ok := d.admitted[key]
 	d.mu.Unlock()
-	if ok && a.uid == string(app.UID) && a.space == namespace && sameSource(a.source, app.Spec.Source) {
-		if !mayLend(app) {
-			if err := d.Settle(ctx, app); err != nil { // it was lent before
-				return Content{}, err
-			}
+	if !mayLend(app) { // what was lent before may be what clusters come from
+		if err := d.Settle(ctx, app); err != nil {
+			return Content{}, err
 		}
+	}
+	if ok && a.uid == string(app.UID) && a.space == namespace && sameSource(a.source, app.Spec.Source) {
 		return a.content, a.err
 	}
 	c, err := d.admit(ctx, app, namespace)

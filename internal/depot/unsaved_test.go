@@ -179,3 +179,20 @@ func TestContentThatIsGivenBackIsWhatItsDigestSays(t *testing.T) {
 		t.Errorf("the whole: %+v, %v", got, err)
 	}
 }
+
+// TestWhatARolloutComesFromIsDurableBeforeItBegins: a hub that dies would have to
+// tell clusters of it again, which another source does not.
+func TestWhatARolloutComesFromIsDurableBeforeItBegins(t *testing.T) {
+	s := &disk{kept: map[desired.Digest][]byte{}}
+	d := depot.New(s, nil, "atoll-system", seal.NewRefKey())
+	app := inline("web", 1)
+	before, err := d.Admit(t.Context(), app, "shop")
+	if err != nil || s.kept[before.Digest] != nil {
+		t.Fatalf("it is durable at once: %v", err)
+	}
+	app = inline("web", 2)
+	app.Spec.Rollout = &v1alpha1.Rollout{}
+	if after, err := d.Admit(t.Context(), app, "shop"); err != nil || s.kept[before.Digest] == nil || s.kept[after.Digest] == nil {
+		t.Errorf("%v, and %d are on the disk", err, len(s.kept))
+	}
+}
