@@ -70,6 +70,10 @@ func withOrigin(next http.Handler) http.Handler {
 	})
 }
 
+// ImpersonatorExtra is what a hub says of a user with a call that it passes on to another:
+// by whose credential it came, when that was not the user's own.
+const ImpersonatorExtra = "atoll.dev/impersonator"
+
 // remembering notes whose credential came with a request: what impersonates takes
 // the place of the user later.
 type remembering struct{ authenticator.Request }
@@ -78,6 +82,9 @@ func (a remembering) AuthenticateRequest(r *http.Request) (*authenticator.Respon
 	answer, known, err := a.Request.AuthenticateRequest(r)
 	if origin := audit.OriginFrom(r.Context()); known && err == nil && origin != nil {
 		origin.Authenticated = answer.User.GetName()
+		if by := answer.User.GetExtra()[ImpersonatorExtra]; len(by) == 1 {
+			origin.Authenticated = by[0]
+		}
 	}
 	return answer, known, err
 }

@@ -2,6 +2,8 @@ package apiserver
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -10,10 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	authenticationapi "k8s.io/kubernetes/pkg/apis/authentication"
 	"k8s.io/kubernetes/pkg/apis/core"
+
+	"atoll.dev/atoll/internal/audit"
 )
 
 // toldOf collects what a witness is told.
@@ -57,5 +62,21 @@ func TestADryRunThatShowsWhatIsSecretIsToldToTheWitness(t *testing.T) {
 	}
 	if want := []string{"UPDATE secrets ", "DELETE secrets ", "CREATE serviceaccounts token"}; !slices.Equal(w.writes, want) {
 		t.Errorf("told were %q, not %q", w.writes, want)
+	}
+}
+
+func TestWhoImpersonatesIsKnownOfACallThatAnotherHubPassedOn(t *testing.T) {
+	for want, extra := range map[string]map[string][]string{"bob": nil, "admin": {ImpersonatorExtra: {"admin"}}} {
+		origin := &audit.Origin{}
+		r := httptest.NewRequest("GET", "/", nil)
+		known := remembering{authenticator.RequestFunc(func(*http.Request) (*authenticator.Response, bool, error) {
+			return &authenticator.Response{User: &user.DefaultInfo{Name: "bob", Extra: extra}}, true, nil
+		})}
+		if _, ok, err := known.AuthenticateRequest(r.WithContext(audit.WithOrigin(r.Context(), origin))); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if origin.Authenticated != want {
+			t.Errorf("the credential is of %q, not %q", origin.Authenticated, want)
+		}
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/transport"
+
+	"atoll.dev/atoll/internal/apiserver"
+	"atoll.dev/atoll/internal/audit"
 )
 
 // forwardedBy names the hub that passed a call on. Such a call is not passed on
@@ -81,6 +84,20 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest, address string, who user.I
 	}
 	p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 	p.SetXForwarded() // for the leader's audit log
-	transport.SetAuthProxyHeaders(p.Out, who.GetName(), who.GetUID(), who.GetGroups(), who.GetExtra())
+	transport.SetAuthProxyHeaders(p.Out, who.GetName(), who.GetUID(), who.GetGroups(), extraOf(p.In.Context(), who))
 	p.Out.Header.Set(forwardedBy, f.self)
+}
+
+// extraOf is what else is known of who calls, with who impersonates them.
+func extraOf(ctx context.Context, who user.Info) map[string][]string {
+	extra := map[string][]string{}
+	for name, values := range who.GetExtra() {
+		if name != apiserver.ImpersonatorExtra { // which nobody says of themselves
+			extra[name] = values
+		}
+	}
+	if o := audit.OriginFrom(ctx); o != nil && o.Authenticated != "" && o.Authenticated != who.GetName() {
+		extra[apiserver.ImpersonatorExtra] = []string{o.Authenticated}
+	}
+	return extra
 }
