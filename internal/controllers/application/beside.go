@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"atoll.dev/atoll/api/v1alpha1"
+	"atoll.dev/atoll/internal/desired"
 )
 
 // maxBeside is how many applications may have a record under way beside their next
@@ -28,6 +29,14 @@ type besides struct {
 	// failed are those whose next record is waited for, so that a store that takes
 	// nothing is asked again ever more rarely.
 	failed map[types.NamespacedName]bool
+	// told is what the last one says of an application, until the cache shows it.
+	told map[types.NamespacedName]told
+}
+
+// told is the revision that an application was given.
+type told struct {
+	uid      types.UID
+	revision string
 }
 
 // errand is what is being written for an application, and what follows.
@@ -69,6 +78,7 @@ func (b *besides) run(name types.NamespacedName, again func(types.NamespacedName
 		b.mu.Lock()
 		if err != nil && e.next == nil {
 			b.failed[name] = true
+			delete(b.told, name)
 			again(name)
 		}
 	}
@@ -76,22 +86,50 @@ func (b *besides) run(name types.NamespacedName, again func(types.NamespacedName
 	b.idle.Broadcast()
 }
 
-// settled returns once nothing is written for the application; what waited is
-// left out, since the caller is about to write what is newer.
+// settled returns once nothing is written for the application, and nothing waits
+// to be: what the caller is about to write may say less.
 func (b *besides) settled(name types.NamespacedName) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.due[name] != nil {
-		b.due[name].next = nil
 		b.idle.Wait()
 	}
 }
 
-// mended tells that what had failed was written, or is wanted by nobody.
+// mended tells that something was written that is not beside, or that nothing is
+// wanted any more.
 func (b *besides) mended(name types.NamespacedName) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.failed, name)
+	delete(b.told, name)
+}
+
+// says notes what the next record says.
+func (b *besides) says(name types.NamespacedName, t told) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.told == nil {
+		b.told = map[types.NamespacedName]told{}
+	}
+	b.told[name] = t
+}
+
+// ahead is an application of the cache with the revision that is recorded beside: by
+// the one before, a refused source or a freeze would have clusters go back.
+func (b *besides) ahead(app *v1alpha1.Application) *v1alpha1.Application {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	name := client.ObjectKeyFromObject(app)
+	switch t, ok := b.told[name]; {
+	case !ok:
+	case t.uid != app.UID, t.revision == app.Status.Revision:
+		delete(b.told, name)
+	default:
+		app = app.DeepCopy()
+		app.Status.Revision, app.Status.Variants = t.revision, nil
+	}
+	return app
 }
 
 // count is how many applications have something under way.
@@ -113,12 +151,18 @@ func (r *Intent) recordBeside(ctx context.Context, app *v1alpha1.Application, c 
 	if settle == nil {
 		return false
 	}
-	return r.beside.put(client.ObjectKeyFromObject(app), func() error {
+	name := client.ObjectKeyFromObject(app)
+	r.beside.says(name, told{app.UID, desired.RevisionName(app.Name, c.admitted.Digest)})
+	put := r.beside.put(name, func() error {
 		if err := settle(ctx); err != nil {
 			return err
 		}
 		return r.write(ctx, app, c)
 	}, r.Again)
+	if !put {
+		r.beside.says(name, told{}) // of no application
+	}
+	return put
 }
 
 // onlyContent tells that nothing changes for the application but what its present

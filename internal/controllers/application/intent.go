@@ -146,7 +146,7 @@ func (r *Intent) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 		}
 		return ctrl.Result{}, fmt.Errorf("read application %s: %w", req, err)
 	}
-	course, err := r.plan(ctx, app)
+	course, err := r.plan(ctx, r.beside.ahead(app))
 	if err != nil {
 		r.enterHeld(app)
 		return ctrl.Result{}, err

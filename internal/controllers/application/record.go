@@ -22,6 +22,7 @@ import (
 func (r *Intent) record(ctx context.Context, app *v1alpha1.Application, c course) error {
 	name := client.ObjectKeyFromObject(app)
 	r.beside.settled(name)
+	app = r.beside.ahead(app)
 	if err := r.Depot.Settle(ctx, app); err != nil {
 		return err
 	}
