@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +21,7 @@ import (
 
 func testKey(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
-	data, err := NewKey()
+	data, err := DeriveKey([]byte(rand.Text()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,8 @@ package audit
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -107,12 +108,13 @@ func exchangeHead(dir string) error {
 	return os.Rename(filepath.Join(dir, headName+".new"), filepath.Join(dir, headName))
 }
 
-// NewKey makes a key that signs heads, as PEM.
-func NewKey() ([]byte, error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+// DeriveKey makes the key that signs heads of a secret, always the same one, as PEM.
+func DeriveKey(secret []byte) ([]byte, error) {
+	seed, err := hkdf.Key(sha256.New, secret, nil, "atoll-audit-key/1", ed25519.SeedSize)
 	if err != nil {
 		return nil, fmt.Errorf("make the key of the audit log: %w", err)
 	}
+	key := ed25519.NewKeyFromSeed(seed)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode the key of the audit log: %w", err)
@@ -120,7 +122,7 @@ func NewKey() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// ParseKey reads what NewKey made.
+// ParseKey reads what DeriveKey made.
 func ParseKey(data []byte) (ed25519.PrivateKey, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {

@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,6 +25,7 @@ import (
 	"atoll.dev/atoll/internal/apiserver/pki"
 	"atoll.dev/atoll/internal/audit"
 	"atoll.dev/atoll/internal/clock"
+	"atoll.dev/atoll/internal/seal"
 )
 
 // What a hub does with acts that its audit log cannot take up.
@@ -55,20 +58,24 @@ func (o *Options) openAudit() (*audit.Log, error) {
 }
 
 // auditKey loads the key that signs the log's heads, or makes it, and the public one
-// that others verify with.
-func auditKey(dir string) (key []byte, err error) {
+// that others verify with. It comes of the key of references: so it is one key for all
+// hubs of a store, and keys that were mounted read-only before there was an audit log,
+// where it cannot be written, need nobody to make it.
+func auditKey(dir string) (ed25519.PrivateKey, error) {
 	path := filepath.Join(dir, "audit.key")
 	data, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if data, err = audit.NewKey(); err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		var secret seal.RefKey
+		if secret, err = refKey(dir); err != nil {
 			return nil, err
 		}
-		if err := pki.WriteFile(path, data); err != nil {
-			return nil, fmt.Errorf("write the key of the audit log: %w; make it where the keys' directory can be written, with `atoll hub keys DIR`", err)
+		if data, err = audit.DeriveKey(secret.Bytes()); err != nil {
+			return nil, err
 		}
-	case err != nil:
-		return nil, fmt.Errorf("read the key of the audit log: %w", err)
+		err = writeKey(path, data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the key of the audit log: %w", err)
 	}
 	parsed, err := audit.ParseKey(data)
 	if err != nil {
@@ -77,14 +84,22 @@ func auditKey(dir string) (key []byte, err error) {
 	public := filepath.Join(dir, "audit.pub")
 	if _, err := os.Stat(public); errors.Is(err, fs.ErrNotExist) {
 		data, err := audit.PublicKey(parsed)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = writeKey(public, data)
 		}
-		if err := pki.WriteFile(public, data); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("write the public key of the audit log: %w", err)
 		}
 	}
 	return parsed, nil
+}
+
+// writeKey writes a file that can be made again, where the directory takes it.
+func writeKey(path string, data []byte) error {
+	if err := pki.WriteFile(path, data); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		return err
+	}
+	return nil
 }
 
 // witness records what people and programs write, and which Secrets they read. The
