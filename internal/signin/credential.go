@@ -31,20 +31,32 @@ func (d Sessions) Credential(ctx context.Context, id string, now func() time.Tim
 	return append(data, '\n'), nil
 }
 
+// turnLimit is how long a program whose token is good waits for another that renews it.
+const turnLimit = 2 * time.Second
+
 // current is a session whose token is good, renewed by one program at a time: a
 // provider that gives each refresh token once would end the session otherwise.
 func (d Sessions) current(ctx context.Context, id string, now func() time.Time) (*Session, error) {
-	if s, err := d.Load(id); err != nil {
+	s, err := d.Load(id)
+	if err != nil {
 		return nil, again(s, err)
 	} else if s.fresh(now()) {
 		return s, nil
 	}
-	done, err := d.hold(ctx, id)
+	wait, cancel := ctx, context.CancelFunc(func() {})
+	if s.good(now()) {
+		wait, cancel = context.WithTimeout(ctx, turnLimit)
+	}
+	defer cancel()
+	done, err := d.hold(wait, id)
+	if err != nil && ctx.Err() == nil && s.good(now()) {
+		return s, nil // one who asks a provider that hangs does not hold up all others
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	s, err := d.Load(id)
+	s, err = d.Load(id)
 	if err != nil {
 		return nil, again(s, err)
 	}
@@ -56,7 +68,7 @@ func (d Sessions) current(ctx context.Context, id string, now func() time.Time) 
 	case err == nil:
 		// Kept before it is used: the old refresh token may count no more.
 		return s, d.Save(id, s)
-	case now().Before(s.GoodUntil) && !now().Before(s.Received):
+	case s.good(now()):
 		return s, nil
 	case ended:
 		return nil, again(s, fmt.Errorf("the session at %s has ended: %w", s.Issuer, err))

@@ -39,6 +39,11 @@ func (s *Session) fresh(now time.Time) bool {
 	return !now.Before(s.Received) && now.Before(s.GoodUntil.Add(-ahead))
 }
 
+// good says that the token has not ended.
+func (s *Session) good(now time.Time) bool {
+	return !now.Before(s.Received) && now.Before(s.GoodUntil)
+}
+
 // take keeps what the provider answered, after looking at it.
 func (s *Session) take(token *oauth2.Token, nonce string, now time.Time) error {
 	id, _ := token.Extra("id_token").(string)

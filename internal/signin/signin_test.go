@@ -133,6 +133,19 @@ func TestManyProgramsRenewASessionOnce(t *testing.T) {
 	}
 }
 
+// A program that waits for a provider which hangs holds up no other whose token is good.
+func TestAGoodTokenWaitsForNoOtherProgram(t *testing.T) {
+	sessions, id := signedIn(t, newProvider(t))
+	done, err := sessions.hold(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	if _, err := sessions.Credential(t.Context(), id, nearItsEnd(t, sessions, id)); err != nil {
+		t.Errorf("the token is good for half a minute yet: %v", err)
+	}
+}
+
 func TestWhileTheProviderIsAwayASessionGoesOnToItsEnd(t *testing.T) {
 	p := newProvider(t)
 	sessions, id := signedIn(t, p)
