@@ -96,6 +96,8 @@ func (c *conn) write(ctx context.Context) error {
 	defer tick.Stop()
 	signal(c.wished)
 	complete, dirty, whole := c.gateway.Book.Complete(), (<-chan struct{})(nil), (<-chan struct{})(nil)
+	var asked wholes
+	var rested <-chan time.Time
 	for {
 		var err error
 		select {
@@ -108,6 +110,9 @@ func (c *conn) write(ctx context.Context) error {
 			err = c.sendDelta(ctx)
 		case <-whole:
 			err = c.sendWhole(ctx, c.gateway.Book.Page(c.cluster))
+			whole, rested = nil, time.After(asked.pause(time.Now()))
+		case <-rested:
+			whole, rested = c.whole, nil
 		case <-c.wished:
 			if wish := c.gateway.wish(c.cluster); wish != nil {
 				err = c.send(ctx, wire.Message{Upgrade: wish})
@@ -119,6 +124,26 @@ func (c *conn) write(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// wholes paces what an agent asks for because it could not take it: one that is
+// older than a field of it cannot take it again, and would ask as fast as it is
+// answered.
+type wholes struct {
+	last time.Time
+	wait time.Duration
+}
+
+const firstWait, longestWait = 100 * time.Millisecond, time.Minute
+
+// pause is how long the next whole waits after the one of now.
+func (w *wholes) pause(now time.Time) time.Duration {
+	w.wait = min(max(2*w.wait, firstWait), longestWait)
+	if now.Sub(w.last) > 10*w.wait {
+		w.wait = firstWait
+	}
+	w.last = now
+	return w.wait
 }
 
 // begin says nothing when the agent already has what is wanted.
