@@ -118,3 +118,20 @@ func TestThatAPauseHasEndedIsTold(t *testing.T) {
 		t.Errorf("the pause is over: %s", s.Message)
 	}
 }
+
+// TestWhoWaitsForAnObjectSaysWhoOwnsItNow, be it handed over to a third.
+func TestWhoWaitsForAnObjectSaysWhoOwnsItNow(t *testing.T) {
+	w := newOrder(t)
+	with := func() rendering { return rendering{objects: []rendered{thing(settingsKind, "settings", phase.Mark{})}} }
+	w.deliver("first", "one", 1, with())
+	waiting := w.deliver("waiting", "one", 1, with())
+	if s := w.stateOf(waiting); !strings.Contains(s.Message, "app/first owns it") {
+		t.Fatal(s.Message)
+	}
+	w.deliver("first", "two", 2, rendering{})
+	w.stateOf(waiting)
+	w.deliver("third", "one", 1, with())
+	if s := w.stateOf(waiting); !strings.Contains(s.Message, "app/third owns it") {
+		t.Error(s.Message)
+	}
+}

@@ -150,6 +150,7 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 			e.heirs[item.id] = FieldManager(former.want.Key)
 		}
 		e.touch(former)
+		e.touchWaiting(item.id)
 		ok = false
 	}
 	if !ok {
@@ -178,6 +179,15 @@ func (e *Engine) claim(en *entry, item *rendered) bool {
 	e.repause(o)
 	e.watchKind(item.kind, o.id.Namespace, en.rules.health.has(o.id.GroupKind()))
 	return true
+}
+
+// touchWaiting has those who wait for an object say who owns it now.
+func (e *Engine) touchWaiting(id ID) {
+	for _, en := range e.entries {
+		if _, waits := en.waiting[id]; waits {
+			e.touch(en)
+		}
+	}
 }
 
 // release queues the next phase that has something left, and prunes when all
