@@ -132,10 +132,15 @@ func (h *hub) grantsIn(ctx context.Context, wider bool) (string, error) {
 	return h.ownNamespace(ctx)
 }
 
-// awaitGrant waits until the grant holds, so that what is tried next is allowed.
+// grantTime is how long a busy hub has to give or take what a grant says.
+const grantTime = time.Minute
+
+// awaitGrant waits until the grant holds, so that what is tried next is allowed; for
+// projects that are not there it does not wait as long.
 func (c *console) awaitGrant(ctx context.Context, h *hub, namespace, name string) error {
 	var why string
-	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, noteTime, true, func(ctx context.Context) (bool, error) {
+	holds, began := false, time.Now()
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, grantTime, true, func(ctx context.Context) (bool, error) {
 		g, err := fetch[v1alpha1.AccessGrant](ctx, h, grantKind, namespace, name)
 		if err != nil {
 			return false, err
@@ -144,11 +149,11 @@ func (c *console) awaitGrant(ctx context.Context, h *hub, namespace, name string
 		if ready == nil {
 			return false, nil
 		}
-		why = ready.Message
-		return ready.Status == metav1.ConditionTrue, nil
+		why, holds = ready.Message, ready.Status == metav1.ConditionTrue
+		return holds || ready.Reason == roles.ReasonEnded || len(g.Status.Pending) > 0 && time.Since(began) > noteTime, nil
 	})
 	switch {
-	case err == nil:
+	case holds:
 		return nil
 	case why != "":
 		c.say("It is written, and does not hold yet: %s", why)
@@ -174,8 +179,11 @@ func (c *console) revoke(ctx context.Context, arg string, fleet bool) error {
 	if err := h.of(grantKind, namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return h.missing(ctx, grantKind, namespace, name, err)
 	}
-	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, noteTime, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, grantTime, true, func(ctx context.Context) (bool, error) {
 		_, err := h.of(grantKind, namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsForbidden(err) {
+			return false, err // who may only take it back is not told
+		}
 		return apierrors.IsNotFound(err), nil
 	})
 	if err != nil {
