@@ -91,6 +91,7 @@ func wide(value string) map[string]any {
 
 func TestChangesNameFieldsAndHideSecrets(t *testing.T) {
 	const canary = "c4n4ry"
+	long := strings.Repeat("x", 300)
 	object := func(text string) map[string]any {
 		out := map[string]any{}
 		if err := json.Unmarshal([]byte(text), &out); err != nil {
@@ -122,6 +123,9 @@ func TestChangesNameFieldsAndHideSecrets(t *testing.T) {
 			`{"c":"user: bob\npassword: c4n4ry\nport: 1","d":"{\"password\": \"c4n4ry c4n4ry\", \"port\": 1}","e":"{\\\"token\\\":\\\"c4n4ry\\\"}"}`,
 			`a: "https://(secret)@git.example.com/x?depth=1" removed; b: "https://git.example.com/x?access_token=(secret)\u0026a=b" removed; ` +
 				`c: "user: bob\npassword: (secret)\nport: 1"; d: "{\"password\": (secret), \"port\": 1}"; e: "{\\\"token\\\":(secret)}"`},
+		"credentials within a long text": {
+			`{}`, `{"a":["https://bob:c4&4ry@git.example.com","` + long + `"],"b":"password: c4n4ry\n` + long + `"}`,
+			`a: "[\"https://(secret)@git.example.com\",\"` + long[:220] + `… (346 bytes)"; b: "password: (secret)\n` + long[:237] + `… (317 bytes)"`},
 		"manifests": {`{"spec":{"source":{"inline":"c4n4ry"}}}`, `{"spec":{"source":{}}}`, `spec.source.inline: "(manifests, 8 bytes)" removed`},
 	} {
 		changes, _ := Changes(object(c.before), object(c.after), false)

@@ -149,33 +149,33 @@ func (c *comparison) value(path string, v any) json.RawMessage {
 		data, _ := json.Marshal(v)
 		return fmt.Appendf(nil, `"(manifests, %d bytes)"`, len(data))
 	}
-	shown := readable(v)
-	data, err := json.Marshal(shown)
+	data, err := json.Marshal(readable(v, func(text string) string { return text }))
 	if err != nil {
 		return masked // nothing that came as JSON
 	}
-	if len(data) <= maxValue {
+	if len(data) <= maxValue { // so that little is searched, whatever a caller sends
+		data, _ = json.Marshal(readable(v, withoutCredentials))
 		return data
 	}
 	text, size := string(data), len(data)
 	if s, ok := v.(string); ok {
-		text, size = shown.(string), len(s)
+		text, size = s, len(s)
 	}
-	data, _ = json.Marshal(fmt.Sprintf("%s (%d bytes)", clip(text, maxValue), size)) // a string always is
+	data, _ = json.Marshal(fmt.Sprintf("%s (%d bytes)", clip(withoutCredentials(text), maxValue), size)) // a string always is
 	return data
 }
 
 // readable is a value without what nobody should read in it: in what came or went as
-// a whole, names count as they do in a path.
-func readable(v any) any {
+// a whole, names count as they do in a path; text makes each text one.
+func readable(v any, text func(string) string) any {
 	switch v := v.(type) {
 	case string:
-		return withoutCredentials(v)
+		return text(v)
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for name, part := range v {
 			if out[name] = masked; !private.MatchString(name) {
-				out[name] = readable(part)
+				out[name] = readable(part, text)
 			}
 		}
 		return out
@@ -186,7 +186,7 @@ func readable(v any) any {
 			if name, _ := item["name"].(string); private.MatchString(name) {
 				part = map[string]any{"name": name, "value": masked}
 			}
-			out[i] = readable(part)
+			out[i] = readable(part, text)
 		}
 		return out
 	}
@@ -194,10 +194,10 @@ func readable(v any) any {
 }
 
 // inText are credentials within a text: in an address, or behind their name.
-var inText = regexp.MustCompile(`(?i)([a-z]://)[^/?#\s"'\\]+@|((?:` + credentialWords + `)[\\"']*[ \t]*[:=][ \t]*)(?:\\?"[^"]*"?|'[^']*'?|[^\s,;&"'}]+)`)
+var inText = regexp.MustCompile(`(?i)([a-z]://)[^/?#\s"']+@|((?:` + credentialWords + `)[\\"']*[ \t]*[:=][ \t]*)(?:\\?"[^"]*"?|'[^']*'?|[^\s,;&"'}]+)`)
 
-// maxSearched bounds what is searched of a text, many times what is told of any.
-const maxSearched = 16 << 10
+// maxSearched bounds what is searched of a text: more than is told of any.
+const maxSearched = 2 * maxReason
 
 func withoutCredentials(text string) string {
 	if len(text) > maxSearched {
