@@ -128,6 +128,9 @@ func (e *Engine) saveOnce(ctx context.Context) error {
 	if err != nil {
 		for key := range changed {
 			e.unsaved[key] = true
+			if en, ok := e.entries[key]; ok {
+				e.touch(en) // what was said meanwhile took it for saved
+			}
 		}
 	}
 	if unreachable(err) && ctxOrOutage(ctx, e.reach) {
