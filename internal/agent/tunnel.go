@@ -31,6 +31,10 @@ const (
 // the member grants something to this name.
 const identityPrefix = "atoll:"
 
+// hubAdmins would be, with the prefix, the group of the hub's own admins, who have
+// every right to Atoll's objects where the hub stores in this very cluster.
+const hubAdmins = "admins"
+
 // tunnel serves the streams that the hub opens. It maps identities itself: the
 // hub's word makes nobody anything in the member.
 type tunnel struct {
@@ -175,7 +179,8 @@ func subresource(path string) (resource, sub string) {
 }
 
 // impersonate replaces whatever the caller sent: names get the prefix, system
-// groups are dropped (the member's API adds system:authenticated itself).
+// groups are dropped (the member's API adds system:authenticated itself), and so is
+// the one that would make admins of the hub.
 func impersonate(header http.Header, h wire.StreamHeader) {
 	for name := range header {
 		if strings.HasPrefix(strings.ToLower(name), "impersonate-") {
@@ -185,7 +190,7 @@ func impersonate(header http.Header, h wire.StreamHeader) {
 	header.Del("Authorization")
 	header.Set("Impersonate-User", identityPrefix+h.User)
 	for _, g := range h.Groups {
-		if !strings.HasPrefix(g, "system:") {
+		if !strings.HasPrefix(g, "system:") && g != hubAdmins {
 			header.Add("Impersonate-Group", identityPrefix+g)
 		}
 	}

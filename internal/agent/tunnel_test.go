@@ -71,7 +71,7 @@ func TestTheTunnelsIdentityIsTheAgents(t *testing.T) {
 			for k, v := range forged {
 				r.Header[k] = v
 			}
-			h := wire.StreamHeader{Kind: wire.StreamHTTP, User: "dana", Groups: []string{"team-red", "system:masters"}}
+			h := wire.StreamHeader{Kind: wire.StreamHTTP, User: "dana", Groups: []string{"team-red", "system:masters", "admins"}}
 			tun.answer(httptest.NewRecorder(), r.WithContext(context.WithValue(r.Context(), headerKey{}, h)))
 			got := map[string][]string{}
 			for k, v := range <-seen {
