@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,7 +79,7 @@ func (s *Set) Check(ctx context.Context, objects []*unstructured.Unstructured, o
 	if err := cmp.Or(context.Cause(ctx), <-failed); err != nil {
 		return Report{}, err
 	}
-	r := Report{Violations: []Violation{}, Undecided: s.undecided, Objects: len(w.objects), Policies: len(s.rules)}
+	r := Report{Violations: []Violation{}, Undecided: slices.Clone(s.undecided), Objects: len(w.objects), Policies: len(s.rules)}
 	for i := range found {
 		r.Violations = append(r.Violations, found[i].violations...)
 		r.Undecided = append(r.Undecided, found[i].undecided...)

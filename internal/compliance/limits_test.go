@@ -75,3 +75,29 @@ func TestACheckEndsWithWhatIsToldAtMost(t *testing.T) {
 		t.Errorf("too much is found: %v", err)
 	}
 }
+
+// TestReportsOfOneSetAreApart: a plan keeps those of many clusters.
+func TestReportsOfOneSetAreApart(t *testing.T) {
+	var policies []*unstructured.Unstructured
+	for i := range 3 {
+		policies = append(policies, validating(fmt.Sprint("unbound-", i), "true")[0])
+	}
+	asks := validating("asks", "params.data.a == 'b'")
+	_ = unstructured.SetNestedStringMap(asks[0].Object, map[string]string{"apiVersion": "v1", "kind": "ConfigMap"}, "spec", "paramKind")
+	_ = unstructured.SetNestedMap(asks[1].Object, map[string]any{"name": "none", "parameterNotFoundAction": "Allow"}, "spec", "paramRef")
+	set, err := compliance.Compile(append(policies, asks...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge := func(name string) []compliance.Undecided {
+		r, err := set.Check(t.Context(), manifests(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: "+name+", namespace: shop}}"), compliance.Options{})
+		if err != nil || len(r.Undecided) != 4 {
+			t.Fatalf("%v, %v", r.Undecided, err)
+		}
+		return r.Undecided
+	}
+	first := judge("a")
+	if judge("b"); first[3].Object.Name != "a" {
+		t.Errorf("the report of a speaks of %s", first[3].Object)
+	}
+}
