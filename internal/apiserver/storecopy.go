@@ -146,20 +146,25 @@ func (c *StoreCopy) Close() {
 const revisionLeap = 1_000_000_000
 
 // FillStore makes the embedded store of a new data directory from records, as
-// Each gave them, of a store at a revision.
+// Each gave them, of a store at a revision. Each record is of a later one, so that
+// no version of an object means anything else than it did in that store.
 func FillStore(ctx context.Context, dir string, revision int64, records func(put func(key string, value []byte) error) error) error {
 	setLog(io.Discard)
 	d := dataDir(dir)
+	_, done, err := openIdle(ctx, d) // which makes its files
+	if err != nil {
+		return err
+	}
+	done()
+	if err := d.leap(revision + revisionLeap); err != nil {
+		return err
+	}
 	endpoint, done, err := openIdle(ctx, d)
 	if err != nil {
 		return err
 	}
-	if err := put(ctx, endpoint, records); err != nil {
-		done()
-		return err
-	}
-	done()
-	return d.leap(revision + revisionLeap)
+	defer done()
+	return put(ctx, endpoint, records)
 }
 
 func put(ctx context.Context, endpoint string, records func(put func(key string, value []byte) error) error) error {

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -76,6 +77,11 @@ func TestAStoreIsCopiedWhileItsHubRunsAndAfterAndFillsAnother(t *testing.T) {
 	list, err := client.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) < 3*storePage/2 {
 		t.Fatalf("%d ConfigMaps: %v", len(list.Items), err)
+	}
+	for _, kept := range list.Items {
+		if version, err := strconv.ParseInt(kept.ResourceVersion, 10, 64); err != nil || version <= last {
+			t.Fatalf("%s has version %s, which the store before may have had at revision %d: %v", kept.Name, kept.ResourceVersion, last, err)
+		}
 	}
 	if _, err := client.CoreV1().ConfigMaps("default").Update(t.Context(), stale, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
 		t.Errorf("a write that knows only the store before: %v", err)
