@@ -23,9 +23,9 @@ LIGHT := ./api/... ./examples/... ./internal/agent/... ./internal/archtest/... .
 
 # Packages whose goroutines share state, and which link no Kubernetes server:
 # the race detector multiplies the time that such a link takes.
-RACY := ./internal/agent/... ./internal/apply/... ./internal/assign/... ./internal/blob/... ./internal/demo/... \
-	./internal/desired/... ./internal/gateway/... ./internal/lease/... ./internal/link/... ./internal/localstore/... \
-	./internal/observed/... ./internal/seal/... ./internal/trust/... ./internal/wire/...
+RACY := ./internal/agent/... ./internal/alert/... ./internal/apply/... ./internal/assign/... ./internal/audit/... ./internal/blob/... \
+	./internal/controllers/application/... ./internal/demo/... ./internal/depot/... ./internal/desired/... ./internal/gateway/... ./internal/lease/... ./internal/link/... ./internal/localstore/... \
+	./internal/observed/... ./internal/seal/... ./internal/signin/... ./internal/trust/... ./internal/wire/...
 
 # $(call tested,FLAGS,PACKAGES) runs tests. With AGAIN, a folder, those that fail run
 # once more, each alone, and are named in files there; more than four are no accident.
